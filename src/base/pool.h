@@ -1,0 +1,20 @@
+/* A pool of threads for work that blocks: password hashes, blocking hooks and handlers. */
+#ifndef BASE_POOL_H
+#define BASE_POOL_H
+
+#include "base/slice.h"
+
+typedef struct pool pool;
+
+typedef void pool_fn(void *arg);
+
+/* `threads` (at least 1) start at once; at most `queue` works wait. */
+SMX_MUST_USE int pool_new(size_t threads, size_t queue, pool **p);
+
+/* Runs fn(arg) on some thread, soon. SMX_E_LIMIT when the queue is full. Any thread. */
+SMX_MUST_USE int pool_submit(pool *p, pool_fn *fn, void *arg);
+
+/* Finishes the works that wait, then ends the threads. Not from a work. NULL is nothing. */
+void pool_free(pool *p);
+
+#endif

@@ -1,0 +1,80 @@
+/* Questions about slices. Nothing here allocates; results point into their arguments. */
+#ifndef BASE_SLICE_H
+#define BASE_SLICE_H
+
+#include <string.h>
+
+#include "smx/types.h"
+
+static inline smx_slice slice_of(const char *data, size_t len)
+{
+    return (smx_slice){data, len};
+}
+
+/* The slice of a C string; NULL gives the empty slice. */
+static inline smx_slice slice_of_text(const char *text)
+{
+    return (smx_slice){text, text == NULL ? 0 : strlen(text)};
+}
+
+static inline bool slice_equal(smx_slice a, smx_slice b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* From octet `from` (at most the length) to the end. */
+static inline smx_slice slice_from(smx_slice s, size_t from)
+{
+    return (smx_slice){from == 0 ? s.data : s.data + from, s.len - from};
+}
+
+/* The first `len` octets (at most the length). */
+static inline smx_slice slice_to(smx_slice s, size_t len)
+{
+    return (smx_slice){s.data, len};
+}
+
+static inline bool slice_starts_with(smx_slice s, smx_slice prefix)
+{
+    return s.len >= prefix.len && slice_equal(slice_to(s, prefix.len), prefix);
+}
+
+/* ASCII only, whatever the locale: SMTP's case rules (RFC 5321 section 2.4). */
+char ascii_lower(char c);
+char ascii_upper(char c);
+bool ascii_is_alpha(char c);
+bool ascii_is_digit(char c);
+bool ascii_is_alnum(char c);
+bool ascii_is_space(char c); /* space and tab */
+
+bool slice_equal_nocase(smx_slice a, smx_slice b);
+bool slice_starts_with_nocase(smx_slice s, smx_slice prefix);
+
+/* Index of the first `c`, or s.len. */
+size_t slice_find(smx_slice s, char c);
+/* Index of the last `c`, or s.len. */
+size_t slice_find_last(smx_slice s, char c);
+/* Index of the first `needle`, or s.len. */
+size_t slice_search(smx_slice s, smx_slice needle);
+
+/* Without leading and trailing spaces and tabs. */
+smx_slice slice_trim(smx_slice s);
+
+/* Cuts the next word off `rest` at `separator`: true and the word, or false when nothing is left.
+ * "a,,b" gives "a", "", "b"; "" gives nothing. */
+bool slice_cut(smx_slice *rest, char separator, smx_slice *word);
+
+/* Decimal digits only, no sign, no space: SMX_E_SYNTAX, or SMX_E_RANGE over `max`. */
+SMX_MUST_USE int slice_to_number(smx_slice s, uint64_t max, uint64_t *number);
+
+/* A glob with `*` (any run) and `?` (any octet), without regard to ASCII case. Linear in practice
+ * and never worse than pattern × text. */
+bool slice_matches_glob(smx_slice text, smx_slice pattern);
+
+/* Equal octets, in a time that depends only on the lengths. */
+bool slice_equal_constant_time(smx_slice a, smx_slice b);
+
+/* A new C string; NULL when out of memory. The caller frees it. NUL octets are copied as they are. */
+SMX_MUST_USE char *slice_to_text(smx_slice s);
+
+#endif
