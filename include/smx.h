@@ -4,6 +4,7 @@
 
 #include "smx/client.h"
 #include "smx/hook.h"
+#include "smx/loop.h"
 #include "smx/message.h"
 #include "smx/proto.h"
 #include "smx/server.h"

@@ -1,0 +1,35 @@
+/* A listening socket: TCP with SO_REUSEPORT, so that each loop has its own, or a Unix socket, whose
+ * descriptor is shared by the loops. */
+#ifndef NET_LISTENER_H
+#define NET_LISTENER_H
+
+#include "net/connection.h"
+
+typedef struct listener listener;
+
+typedef struct listener_options {
+    int backlog;   /* 0: 1024 */
+    int unix_mode; /* of a Unix socket; 0: 0660 */
+    int fd;        /* a listening socket that is open already (duplicated), or -1 */
+} listener_options;
+
+/* A connection was accepted: the owner calls connection_start or connection_close. */
+typedef void listener_fn(void *owner, connection *c);
+
+/* Opens and binds without accepting yet, so that all listeners can be tried before any serves. A
+ * stale Unix socket, that nobody listens on, is replaced. Without SO_REUSEPORT sharing by strangers:
+ * a port that another program holds is a problem that says so. `endpoint.port` 0: any free port. */
+SMX_MUST_USE int listener_new(smx_loop *loop, const endpoint *at, const listener_options *options,
+                              listener_fn *fn, void *owner, listener **l, problem *p);
+/* Begins to accept. Out of descriptors: pauses for a moment instead of spinning. */
+SMX_MUST_USE int listener_start(listener *l);
+
+/* The port that it has; 0 for a Unix socket. */
+uint16_t listener_port(const listener *l);
+/* The descriptor, for another loop's listener of the same Unix socket. */
+int listener_fd(const listener *l);
+
+/* Stops accepting and frees itself in a later turn. NULL is nothing. */
+void listener_free(listener *l);
+
+#endif

@@ -1,0 +1,56 @@
+/* TLS contexts: what a side of TLS shows and believes. The handshake and the octets are the
+ * connection's (net/connection.h). TLS 1.2 and newer (RFC 8314, RFC 8996). */
+#ifndef NET_TLS_H
+#define NET_TLS_H
+
+#include "base/problem.h"
+
+struct ssl_ctx_st;
+
+/* A certificate chain and its key, PEM files. */
+typedef struct tls_certificate {
+    const char *cert_file;
+    const char *key_file;
+} tls_certificate;
+
+/* The server's side: certificates chosen by SNI (exact names and *.wildcards of their SANs; the
+ * first one otherwise); an ALPN list without "smtp" is refused with no_application_protocol. Session
+ * tickets on, released buffers. Reference-counted, so that a reload can swap it while connections
+ * live. One thread may use and refresh it at a time: one for each loop. */
+typedef struct tls_server tls_server;
+
+typedef struct tls_server_options {
+    const tls_certificate *certificates; /* copied */
+    size_t certificate_count;            /* at least 1 */
+    const char *client_ca_file;          /* NULL: client certificates are not asked for */
+} tls_server_options;
+
+/* The problem names the file and says what is wrong: unreadable, not PEM, the key does not match,
+ * expired (that one only through `warning`, which may be NULL). */
+SMX_MUST_USE int tls_server_new(const tls_server_options *options, tls_server **server, problem *p);
+/* Loads the files again if one changed (time, size, inode); keeps the old ones when the new ones
+ * are bad. 1: loaded, 0: nothing changed, negative: an error with its problem. */
+SMX_MUST_USE int tls_server_refresh(tls_server *server, problem *p);
+void tls_server_free(tls_server *server);
+struct ssl_ctx_st *tls_server_context(tls_server *server);
+
+/* The client's side. */
+typedef struct tls_client tls_client;
+
+typedef struct tls_client_options {
+    const char *ca_file;   /* NULL: the system's CAs */
+    const char *cert_file; /* our certificate, or NULL */
+    const char *key_file;
+} tls_client_options;
+
+SMX_MUST_USE int tls_client_new(const tls_client_options *options, tls_client **client, problem *p);
+void tls_client_free(tls_client *client);
+struct ssl_ctx_st *tls_client_context(tls_client *client);
+
+/* How a peer's certificate is judged. */
+typedef enum tls_verify {
+    TLS_VERIFY_REQUIRED, /* chain and name, or the handshake fails */
+    TLS_VERIFY_LOGGED,   /* taken anyway; connection_tls_info tells */
+} tls_verify;
+
+#endif
