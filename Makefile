@@ -1,0 +1,54 @@
+# A thin door over Meson. Every target installs the Debian packages it misses (scripts/deps.sh).
+#   make          release build: build/smtpmux        make test     all tests and the linters
+#   make demo     see it work, nothing to configure   make lint     the linters alone
+#   make run      serve with ./config.yaml            make fmt      lay the sources out anew
+#   make install  PREFIX=/usr/local DESTDIR=          make clean    remove all build folders
+#   make bench    compare with its peers              make fuzz     SECONDS_EACH=60 per target
+PREFIX ?= /usr/local
+DESTDIR ?=
+CONFIG ?= config.yaml
+SECONDS_EACH ?= 60
+
+.DEFAULT_GOAL := build
+.PHONY: build demo run test lint fmt fuzz bench bench-quick install clean
+
+build:
+	@scripts/deps.sh build
+	@scripts/build.sh release
+
+demo: build
+	@build/smtpmux demo
+
+run: build
+	@test -f "$(CONFIG)" || { echo "$(CONFIG) is missing: start from the example," \
+	  "'cp examples/config.yaml $(CONFIG)', and put your providers in." >&2; exit 78; }
+	@build/smtpmux serve -c "$(CONFIG)"
+
+test:
+	@scripts/deps.sh test
+	@scripts/test.sh
+
+lint:
+	@scripts/deps.sh test
+	@scripts/build.sh asan
+	@scripts/lint.sh
+
+fmt:
+	@scripts/deps.sh test
+	@scripts/lint.sh --fix-format
+
+fuzz:
+	@scripts/deps.sh build
+	@SECONDS_EACH=$(SECONDS_EACH) scripts/fuzz.sh
+
+bench bench-quick: build
+	@scripts/deps.sh test
+	@scripts/peers.sh bench
+	@bench/run.py $(if $(filter bench-quick,$@),--quick)
+
+install: build
+	@meson configure build --prefix "$(PREFIX)"
+	@DESTDIR="$(DESTDIR)" meson install -C build --quiet
+
+clean:
+	rm -rf build build-asan build-tsan build-fuzz

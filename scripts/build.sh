@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Configures (once) and builds one kind of build. Usage: scripts/build.sh release|asan|tsan|fuzz
+# Compiler warnings are errors; WERROR=false lets a compiler newer than Debian 12's through.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+options=("-Dwerror=${WERROR:-true}")
+case "${1:-}" in
+  release) dir=build;      options+=(--buildtype=debugoptimized) ;;
+  asan)    dir=build-asan; options+=(--buildtype=debug '-Db_sanitize=address,undefined') ;;
+  tsan)    dir=build-tsan; options+=(--buildtype=debug -Doptimization=1 -Db_sanitize=thread) ;;
+  fuzz)    dir=build-fuzz; options+=(--buildtype=debug -Doptimization=1 -Dfuzz=true)
+           export CC=clang ;;
+  *) echo "usage: $0 release|asan|tsan|fuzz" >&2; exit 64 ;;
+esac
+[ "$dir" = build ] || options+=(-Db_lundef=false)
+
+# A folder whose set-up was cut short has no build.ninja and is set up anew.
+if [ ! -f "$dir/build.ninja" ]; then
+  mkdir -p "$dir"
+  meson setup "$dir" "${options[@]}" >"$dir/setup.log" 2>&1 || {
+    cat "$dir/setup.log" >&2
+    exit 1
+  }
+fi
+ninja -C "$dir" --quiet
