@@ -50,6 +50,10 @@ SMX_API smx_slice smx_transaction_header(const smx_transaction *tx);
 SMX_API smx_header_edit *smx_transaction_edit(smx_transaction *tx);
 /* Memory that lives as long as the transaction; NULL when there is none. */
 SMX_API SMX_MUST_USE void *smx_transaction_alloc(smx_transaction *tx, size_t size);
+/* One pointer of the program's own, for what its middleware and its handler tell each other; NULL at
+ * first. Nothing is called when the transaction ends: point to smx_transaction_alloc's memory. */
+SMX_API void smx_transaction_set_value(smx_transaction *tx, void *value);
+SMX_API void *smx_transaction_value(const smx_transaction *tx);
 /* The user that sends, or NULL. */
 typedef struct smx_user smx_user;
 SMX_API const smx_user *smx_transaction_user(const smx_transaction *tx);

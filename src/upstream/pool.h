@@ -1,0 +1,56 @@
+/* The connections of one worker to one upstream, and the attempts made on them (DESIGN 4.7).
+ *
+ * A pool is one upstream's, so connections with other TLS, credentials or source never mix. Every
+ * connection is on exactly one list: opening, idle, busy, closing. Attempts that cannot have a
+ * connection at once wait for a permit, first come first served over all workers.
+ */
+#ifndef UPSTREAM_POOL_H
+#define UPSTREAM_POOL_H
+
+#include "upstream/upstream.h"
+
+typedef struct upstream_pool upstream_pool;
+
+/* `hostname`: ours, for EHLO and against loops. `tls` may be NULL if the upstream never speaks TLS.
+ * All must outlive the pool. */
+SMX_MUST_USE int upstream_pool_new(smx_loop *loop, upstream *u, const char *hostname,
+                                   smx_client_tls *tls, smx_log_fn *log, void *log_arg,
+                                   upstream_pool **pool);
+
+/* What became of an attempt. */
+typedef struct upstream_result {
+    const smx_client_result *client; /* lives until the callback ends; NULL: no connection was had
+                                        within the time */
+    bool reused;       /* the connection had been open before */
+    uint32_t tries;    /* connections it took: a lost reused one and one 421 are tried again */
+    smx_slice tls;     /* "TLSv1.3", or empty */
+    uint64_t took_ms;
+} upstream_result;
+
+typedef struct upstream_attempt upstream_attempt;
+
+typedef struct upstream_request {
+    smx_submission submission; /* lives until `done` */
+    uint64_t deadline;   /* of the loop's clock: bounds all before the final dot */
+    uint32_t connect_ms; /* for the connection, if it is a fresh one; 0: up to the deadline */
+    uint32_t data_ms;    /* from there to the reply to DATA; 0: up to the deadline */
+    void (*done)(void *arg, const upstream_result *result);
+    void *arg;
+} upstream_request;
+
+/* Begins an attempt. `done` is called once, never from within. A reused connection lost before its
+ * first reply is replaced by a fresh one, not counted; 421 with an enhanced code other than 4.7.x:
+ * once more on a fresh one (DESIGN 4.3). */
+SMX_MUST_USE int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
+                                      upstream_attempt **attempt);
+
+/* Gives an attempt up unless its final dot was handed over (SMX_E_LATE: `done` will tell). `done`
+ * follows with GIVEN_UP. */
+SMX_MUST_USE int upstream_attempt_cancel(upstream_attempt *attempt);
+
+/* Closes idle connections now, others after their message, and calls `closed` when all are gone. */
+void upstream_pool_close(upstream_pool *pool, void (*closed)(void *arg), void *arg);
+/* After that. */
+void upstream_pool_free(upstream_pool *pool);
+
+#endif

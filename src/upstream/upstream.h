@@ -1,0 +1,105 @@
+/* One provider: how it is reached, and what all workers know of it together.
+ *
+ * The options are immutable. The record is shared by the workers under one mutex, taken once or
+ * twice per attempt: permits for connections, the suspension after refused credentials, counts.
+ */
+#ifndef UPSTREAM_UPSTREAM_H
+#define UPSTREAM_UPSTREAM_H
+
+#include "base/list.h"
+#include "base/problem.h"
+#include "smx/client.h"
+
+typedef struct upstream_options {
+    const char *name;
+    const char *url;       /* as configured, with its default port */
+    const char *host;      /* name, address, or the path of a Unix socket */
+    uint16_t port;         /* 0: a Unix socket */
+    bool lmtp;
+    smx_tls_policy tls;
+    smx_client_verify verify;
+    const char *ca_file;   /* NULL: the system's */
+    const char *cert_file; /* client certificate, or NULL */
+    const char *key_file;
+    const char *user;      /* NULL: no AUTH */
+    const char *password;
+    const char *mechanism; /* auth: the only one to use, or NULL */
+    bool allow_insecure_auth;
+    const char *rewrite_from; /* or NULL */
+    bool reply_to_add;
+    const char *source;    /* local address, or NULL */
+    uint8_t family;        /* 0, 4, 6 */
+    uint32_t max_connections;             /* over all workers; 0: 20 */
+    uint32_t max_messages_per_connection; /* 0: 100 */
+    uint32_t idle_ms;      /* an idle connection is closed after; 0: 30000 */
+    uint32_t max_age_ms;   /* any connection is closed after, between messages; 0: 300000 */
+    uint32_t connect_timeout_ms; /* these bound an attempt beside the delivery's own limits; 0: the */
+    uint32_t command_timeout_ms; /* machine's defaults */
+    uint32_t data_timeout_ms;
+    uint32_t final_timeout_ms;
+} upstream_options;
+
+/* Reads a URL of DESIGN section 2 (smtp:// smtp+tls:// smtp+notls:// smtps:// lmtp:// smtp+unix:
+ * lmtp+unix:) into `host` (a new string, the caller's), `port`, `lmtp`, `tls`, `verify`; a URL may not
+ * bear user or password. The problem says what was expected. */
+SMX_MUST_USE int upstream_url_parse(smx_slice url, upstream_options *options, char **host,
+                                    problem *p);
+
+typedef struct upstream upstream;
+
+/* The options must outlive the record. */
+SMX_MUST_USE int upstream_new(const upstream_options *options, upstream **u);
+void upstream_free(upstream *u);
+const upstream_options *upstream_get_options(const upstream *u);
+
+/* ---- suspension (DESIGN 4.3): refused credentials. Any thread; times of the monotonic clock ---- */
+
+/* 15 minutes, doubling to 6 hours with each suspension that follows without a success between.
+ * Returns until when; *is_new tells whether it was not suspended already. */
+uint64_t upstream_suspend(upstream *u, uint64_t now, bool *is_new);
+void upstream_resume(upstream *u);
+/* True: suspended, with *until. */
+bool upstream_is_suspended(upstream *u, uint64_t now, uint64_t *until);
+
+/* ---- what attempts report. Any thread ---- */
+
+#define UPSTREAM_COUNTER_MAP(X)                                                                    \
+    X(attempts, "attempts to deliver a message")                                                   \
+    X(accepted, "messages taken")                                                                  \
+    X(refused, "messages or recipients refused")                                                   \
+    X(failed, "attempts that failed before the final dot")                                         \
+    X(unknown, "attempts whose outcome is unknown")                                                \
+    X(connections, "connections opened")                                                           \
+    X(reused, "attempts on a connection that was open already")
+typedef struct upstream_counters {
+#define UPSTREAM_COUNTER_ENTRY(name, text) uint64_t name;
+    UPSTREAM_COUNTER_MAP(UPSTREAM_COUNTER_ENTRY)
+#undef UPSTREAM_COUNTER_ENTRY
+    uint32_t open; /* connections now */
+} upstream_counters;
+void upstream_get_counters(upstream *u, upstream_counters *counters);
+
+/* ---- permits: connections over all workers (DESIGN 1.7) ---- */
+
+/* Embedded in whoever waits. */
+typedef struct upstream_waiter {
+    list_node node;
+    smx_loop *loop;
+    void (*granted)(void *arg); /* posted to `loop`: the permit is the waiter's */
+    void *arg;
+    bool is_granted;            /* under the record's mutex */
+} upstream_waiter;
+
+/* True: the permit is taken. False: the waiter queues, first come first served. */
+bool upstream_permit_take(upstream *u, upstream_waiter *waiter);
+/* Gives a permit back: to the first waiter, if there is one. */
+void upstream_permit_give(upstream *u);
+/* Ends the waiting: true when the permit had been granted meanwhile, and must be used or given back
+ * by the `granted` call that is under way (which the waiter must live to see). */
+bool upstream_permit_cancel(upstream *u, upstream_waiter *waiter);
+/* True when somebody waits: an idle connection should be closed in its favour. */
+bool upstream_has_waiters(upstream *u);
+/* Counts under the same mutex. */
+void upstream_count(upstream *u, size_t counter_offset);
+
+#endif
