@@ -65,6 +65,7 @@ typedef struct smx_reply_lines {
 /* Progress of reading one reply; zero to begin, and again after each reply. */
 typedef struct smx_reply_parser {
     size_t scanned;
+    size_t line; /* where the line that is being read begins */
     uint16_t code;
     uint16_t count;
 } smx_reply_parser;
@@ -322,8 +323,9 @@ typedef struct smx_dot_encoder {
 } smx_dot_encoder;
 
 /* Takes octets from the start of `in`: returns how many; `piece` is the next run to send, a slice of
- * `in` or the constant "."; it is never empty while `in` is not. Faults are found before their
- * octet is handed out: when `faults` gets set, `piece` is empty and 0 is returned. */
+ * `in` or the constant "." or "\r\n". Faults are found before their octet is handed out: when
+ * `faults` gets set, `piece` is empty and 0 is returned. For that a CR that ends `in` is taken but
+ * held back until the octet behind it is seen: the only other time that `piece` may be empty. */
 SMX_API size_t smx_dot_encode(smx_dot_encoder *encoder, smx_slice in, smx_slice *piece);
 
 /* What must follow the body: ".\r\n", or "\r\n.\r\n" when it did not end with CRLF. A body that
