@@ -38,8 +38,7 @@ static void capability_read_limit(smx_slice word, smx_capabilities *capabilities
     size_t equals = slice_find(word, '=');
     smx_slice name = slice_to(word, equals);
     uint64_t number;
-    if (equals == word.len ||
-        slice_to_number(slice_from(word, equals + 1), 999999, &number) != 0)
+    if (equals == word.len || slice_to_number(slice_from(word, equals + 1), 999999, &number) != 0)
         return;
     if (slice_equal_nocase(name, SMX_SLICE("RCPTMAX")))
         capabilities->max_recipients = (uint32_t)number;

@@ -4,9 +4,9 @@
 #include "smx/proto.h"
 
 enum dot_encode_state {
-    ENCODE_LINE,    /* at the start of a line */
-    ENCODE_TEXT,    /* within a line, or behind the dot that was put in */
-    ENCODE_CR,      /* behind a CR that is held back */
+    ENCODE_LINE, /* at the start of a line */
+    ENCODE_TEXT, /* within a line, or behind the dot that was put in */
+    ENCODE_CR,   /* behind a CR that is held back */
 };
 
 /* The fault that octet `c` shows, 0 if none. */

@@ -9,7 +9,10 @@ enum { PARAM_ENVID_MAX = 100, PARAM_ORCPT_MAX = 500, PARAM_SIZE_DIGITS_MAX = 20 
 
 #define PARAM_REPLY(code, class_, subject, detail, text)                                           \
     {                                                                                              \
-        code, {class_, subject, detail}, {text, sizeof(text) - 1}                                  \
+        code, {class_, subject, detail},                                                           \
+        {                                                                                          \
+            text, sizeof(text) - 1                                                                 \
+        }                                                                                          \
     }
 
 static const smx_reply param_bad_mail =
@@ -29,7 +32,7 @@ static const smx_reply param_unknown = PARAM_REPLY(555, 5, 5, 4, "parameter not 
 typedef struct param_target {
     smx_verb verb;
     smx_extensions offered;
-    bool utf8; /* the transaction is one of SMTPUTF8 */
+    bool utf8;     /* the transaction is one of SMTPUTF8 */
     unsigned seen; /* bits: rows of the table that were given */
     smx_mail mail;
     smx_rcpt rcpt;

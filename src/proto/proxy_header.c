@@ -268,8 +268,7 @@ int smx_proxy_header_write(const smx_proxy_header *header, char *out, size_t cap
     writer w = {.out = out, .capacity = capacity};
     const smx_address *source = &header->source;
     const smx_address *destination = &header->destination;
-    bool known =
-        !header->local && proxy_is_internet(source) && proxy_is_internet(destination);
+    bool known = !header->local && proxy_is_internet(source) && proxy_is_internet(destination);
     bool ipv6 = source->family == 6 || destination->family == 6;
     writer_slice(&w, proxy_v2_start);
     writer_char(&w, header->local ? PROXY_LOCAL : PROXY_PROXY);

@@ -10,7 +10,8 @@ enum {
     REPLY_WRITE_LINE_MAX = 512, /* RFC 5321 section 4.5.3.1.5, CRLF included */
     REPLY_PREFIX_MAX = 14,      /* "550-5.999.999 " */
     REPLY_LINE_OVERHEAD = REPLY_PREFIX_MAX + 2,
-    REPLY_LINE_TEXT_MIN = REPLY_WRITE_LINE_MAX - REPLY_LINE_OVERHEAD - 3, /* 3: no character split */
+    REPLY_LINE_TEXT_MIN =
+        REPLY_WRITE_LINE_MAX - REPLY_LINE_OVERHEAD - 3, /* 3: no character split */
     REPLY_TEXT_START = 4,
 };
 
