@@ -126,6 +126,7 @@ typedef struct smx_client_info {
     smx_slice tls_protocol;
     smx_slice tls_cipher;
     uint32_t transactions;  /* begun so far */
+    uint64_t connected_at;  /* the loop's clock, milliseconds; 0: not connected yet */
     smx_client_phase phase;
 } smx_client_info;
 SMX_API void smx_client_get_info(const smx_client *client, smx_client_info *info);
