@@ -76,7 +76,7 @@ static bool address_is_mapped(const smx_address *address)
 
 smx_slice smx_address_write(const smx_address *address, char text[SMX_ADDRESS_TEXT])
 {
-    writer w = {.out = text, .capacity = SMX_ADDRESS_TEXT - 1};
+    writer w = writer_to(text, SMX_ADDRESS_TEXT - 1);
     if (address->family == FAMILY_IPV4) {
         address_write_ipv4(&w, address->octets);
     } else if (address_is_mapped(address)) {

@@ -73,7 +73,7 @@ static int mail_write_auth(writer *w, const smx_mail *mail, smx_extensions offer
 int smx_mail_write(const smx_mail *mail, smx_extensions offered, char *out, size_t capacity,
                    size_t *written)
 {
-    writer w = {.out = out, .capacity = capacity};
+    writer w = writer_to(out, capacity);
     writer_text(&w, "MAIL FROM:");
     int error = mail_write_path(&w, &mail->path, SMX_PATH_NULL, offered);
     if (error != 0)
@@ -115,7 +115,7 @@ static void mail_write_notify(writer *w, unsigned notify)
 int smx_rcpt_write(const smx_rcpt *rcpt, smx_extensions offered, char *out, size_t capacity,
                    size_t *written)
 {
-    writer w = {.out = out, .capacity = capacity};
+    writer w = writer_to(out, capacity);
     bool utf8 = mail_offers(offered, SMX_EXT_SMTPUTF8);
     writer_text(&w, "RCPT TO:");
     int error = mail_write_path(&w, &rcpt->path, SMX_PATH_POSTMASTER, offered);

@@ -265,7 +265,7 @@ static bool proxy_is_internet(const smx_address *address)
 int smx_proxy_header_write(const smx_proxy_header *header, char *out, size_t capacity,
                            size_t *written)
 {
-    writer w = {.out = out, .capacity = capacity};
+    writer w = writer_to(out, capacity);
     const smx_address *source = &header->source;
     const smx_address *destination = &header->destination;
     bool known = !header->local && proxy_is_internet(source) && proxy_is_internet(destination);

@@ -74,7 +74,7 @@ int smx_reply_write(const smx_reply *reply, bool enhanced_codes, char *out, size
                     size_t *written)
 {
     assert(reply->code >= 200 && reply->code <= 599);
-    writer w = {.out = out, .capacity = capacity};
+    writer w = writer_to(out, capacity);
     bool enhanced = enhanced_codes && reply_has_enhanced(reply);
     smx_slice rest = reply->text.data == NULL ? SMX_SLICE("") : reply->text;
     smx_slice line;

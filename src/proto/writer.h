@@ -11,6 +11,13 @@ typedef struct writer {
     bool full; /* something did not fit: what was written is of no use */
 } writer;
 
+static inline writer writer_to(char *out, size_t capacity)
+{
+    writer w = {.capacity = capacity};
+    w.out = out;
+    return w;
+}
+
 static inline void writer_slice(writer *w, smx_slice s)
 {
     if (w->full || s.len > w->capacity - w->len) {
