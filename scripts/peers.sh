@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Fetches the programs that tests and benches meet smtpmux with, without installing them.
+# Usage: scripts/peers.sh test|bench      test: postfix, nodemailer    bench: postfix, haproxy, nginx
+# Leaves build/peers/bin/{smtp-source,smtp-sink,postfix...,haproxy,nginx}, wrappers that find their
+# own libraries, the unpacked packages in build/peers/root, nodemailer in build/peers/node.
+# shellcheck disable=SC2317
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/apt.sh
+. scripts/apt.sh
+
+peers=$PWD/build/peers
+nodemailer=nodemailer@7.0.10
+
+# What apt would install for the package, simulated, and the package itself.
+packages_for() {
+  { apt-get install -s --no-install-recommends "$@" | sed -n 's/^Inst \([^ ]*\).*/\1/p'
+    printf '%s\n' "$@"; } | sort -u
+}
+
+fetch() {
+  local list
+  list=$(packages_for "$@" 2>/dev/null) || { apt_update && list=$(packages_for "$@"); }
+  mkdir -p "$peers/debs" "$peers/root"
+  # shellcheck disable=SC2086
+  (cd "$peers/debs" && rm -f ./*.deb &&
+    { apt-get download -qq $list 2>/dev/null || { apt_update && apt-get download -qq $list; } } &&
+    for deb in ./*.deb; do dpkg-deb -x "$deb" "$peers/root"; done && rm -f ./*.deb)
+}
+
+# wrap NAME PROGRAM [ARGUMENT]: build/peers/bin/NAME runs the unpacked program; the argument is
+# the shell's to expand when it runs.
+wrap() {
+  local name=$1 program=$2 argument=${3:-}
+  [ -x "$peers/root/$program" ] || { echo "peers: /$program is missing" >&2; return 1; }
+  mkdir -p "$peers/bin"
+  cat >"$peers/bin/$name" <<WRAPPER
+#!/bin/sh
+peers=\$(cd "\$(dirname "\$0")/.." && pwd) && root=\$peers/root || exit 1
+export LD_LIBRARY_PATH="\$root/usr/lib/postfix:\$root/usr/lib/$(uname -m)-linux-gnu:\$root/lib/$(uname -m)-linux-gnu"
+export MAIL_CONFIG="\${MAIL_CONFIG:-\$peers/postfix}"
+exec "\$root/$program" $argument "\$@"
+WRAPPER
+  chmod +x "$peers/bin/$name"
+}
+
+get_postfix() {
+  local tool
+  fetch postfix || return
+  mkdir -p "$peers/postfix"
+  printf 'compatibility_level = 3.6\n' >"$peers/postfix/main.cf"
+  : >"$peers/postfix/master.cf"
+  for tool in smtp-source postfix postconf postmap postqueue postsuper postlog; do
+    wrap "$tool" "usr/sbin/$tool" || return
+  done
+  # It refuses to run as root unless told as whom to go on.
+  # shellcheck disable=SC2016
+  wrap smtp-sink usr/sbin/smtp-sink '$([ "$(id -u)" != 0 ] || echo -u root)'
+}
+
+get_haproxy() {
+  fetch haproxy && wrap haproxy usr/sbin/haproxy
+}
+
+get_nginx() {
+  fetch nginx libnginx-mod-mail && wrap nginx usr/sbin/nginx
+}
+
+get_nodemailer() {
+  npm install --silent --no-audit --no-fund --prefix "$peers/node" "$nodemailer"
+}
+
+# once NAME: nothing to do when its stamp is there.
+once() {
+  [ -f "$peers/$1.done" ] && return
+  "get_$1" && touch "$peers/$1.done" && return
+  echo "peers: could not fetch $1" >&2
+  return 1
+}
+
+case "${1:-}" in
+  test) wanted=(postfix nodemailer) ;;
+  bench) wanted=(postfix haproxy nginx) ;;
+  *) echo "usage: $0 test|bench" >&2; exit 64 ;;
+esac
+mkdir -p "$peers"
+status=0
+for name in "${wanted[@]}"; do once "$name" || status=1; done
+exit "$status"
