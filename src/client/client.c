@@ -399,6 +399,8 @@ void smx_client_close(smx_client *client)
         return;
     if (client->session == NULL || !client->was_ready) {
         client->failed = true;
+        if (client->session != NULL)
+            client->outcome.phase = smx_client_session_phase(client->session);
         connection_close(client->connection);
     } else if (!smx_client_session_is_ready(client->session) ||
                smx_client_session_quit(client->session, client_now(client)) != 0) {

@@ -19,11 +19,12 @@ SMX_MUST_USE int upstream_pool_new(smx_loop *loop, upstream *u, const char *host
 
 /* What became of an attempt. */
 typedef struct upstream_result {
-    const smx_client_result *client; /* lives until the callback ends; NULL: no connection was had
-                                        within the time */
-    bool reused;       /* the connection had been open before */
-    uint32_t tries;    /* connections it took: a lost reused one and one 421 are tried again */
-    smx_slice tls;     /* "TLSv1.3", or empty */
+    const smx_client_result *client; /* lives until the callback ends */
+    const char *unsuitable;          /* the server cannot take such a message: why ("8BITMIME is not
+                               offered"), or NULL; client->reply says how a client is told */
+    bool reused;                     /* the connection had been open before */
+    uint32_t tries; /* connections it took: a lost reused one and one 421 are tried again */
+    smx_slice tls;  /* "TLSv1.3", or empty */
     uint64_t took_ms;
 } upstream_result;
 
@@ -31,9 +32,9 @@ typedef struct upstream_attempt upstream_attempt;
 
 typedef struct upstream_request {
     smx_submission submission; /* lives until `done` */
-    uint64_t deadline;   /* of the loop's clock: bounds all before the final dot */
-    uint32_t connect_ms; /* for the connection, if it is a fresh one; 0: up to the deadline */
-    uint32_t data_ms;    /* from there to the reply to DATA; 0: up to the deadline */
+    uint64_t deadline;         /* of the loop's clock: bounds all before the final dot */
+    uint32_t connect_ms;       /* for the connection, if it is a fresh one; 0: up to the deadline */
+    uint32_t data_ms;          /* from there to the reply to DATA; 0: up to the deadline */
     void (*done)(void *arg, const upstream_result *result);
     void *arg;
 } upstream_request;
@@ -50,6 +51,8 @@ SMX_MUST_USE int upstream_attempt_cancel(upstream_attempt *attempt);
 
 /* Closes idle connections now, others after their message, and calls `closed` when all are gone. */
 void upstream_pool_close(upstream_pool *pool, void (*closed)(void *arg), void *arg);
+/* Cuts off what is under way: attempts end as failed, or as unknown behind their final dot. */
+void upstream_pool_abort(upstream_pool *pool);
 /* After that. */
 void upstream_pool_free(upstream_pool *pool);
 

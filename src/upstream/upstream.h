@@ -12,28 +12,29 @@
 
 typedef struct upstream_options {
     const char *name;
-    const char *url;       /* as configured, with its default port */
-    const char *host;      /* name, address, or the path of a Unix socket */
-    uint16_t port;         /* 0: a Unix socket */
+    const char *url;  /* as configured, with its default port */
+    const char *host; /* name, address, or the path of a Unix socket */
+    uint16_t port;    /* 0: a Unix socket */
     bool lmtp;
     smx_tls_policy tls;
     smx_client_verify verify;
     const char *ca_file;   /* NULL: the system's */
     const char *cert_file; /* client certificate, or NULL */
     const char *key_file;
-    const char *user;      /* NULL: no AUTH */
+    const char *user; /* NULL: no AUTH */
     const char *password;
     const char *mechanism; /* auth: the only one to use, or NULL */
     bool allow_insecure_auth;
     const char *rewrite_from; /* or NULL */
     bool reply_to_add;
-    const char *source;    /* local address, or NULL */
-    uint8_t family;        /* 0, 4, 6 */
+    const char *source;                   /* local address, or NULL */
+    uint8_t family;                       /* 0, 4, 6 */
     uint32_t max_connections;             /* over all workers; 0: 20 */
     uint32_t max_messages_per_connection; /* 0: 100 */
-    uint32_t idle_ms;      /* an idle connection is closed after; 0: 30000 */
-    uint32_t max_age_ms;   /* any connection is closed after, between messages; 0: 300000 */
-    uint32_t connect_timeout_ms; /* these bound an attempt beside the delivery's own limits; 0: the */
+    uint32_t idle_ms;                     /* an idle connection is closed after; 0: 30000 */
+    uint32_t max_age_ms; /* any connection is closed after, between messages; 0: 300000 */
+    uint32_t
+        connect_timeout_ms; /* these bound an attempt beside the delivery's own limits; 0: the */
     uint32_t command_timeout_ms; /* machine's defaults */
     uint32_t data_timeout_ms;
     uint32_t final_timeout_ms;
@@ -71,35 +72,55 @@ bool upstream_is_suspended(upstream *u, uint64_t now, uint64_t *until);
     X(unknown, "attempts whose outcome is unknown")                                                \
     X(connections, "connections opened")                                                           \
     X(reused, "attempts on a connection that was open already")
-typedef struct upstream_counters {
-#define UPSTREAM_COUNTER_ENTRY(name, text) uint64_t name;
+typedef enum upstream_counter {
+#define UPSTREAM_COUNTER_ENTRY(name, text) UPSTREAM_COUNT_##name,
     UPSTREAM_COUNTER_MAP(UPSTREAM_COUNTER_ENTRY)
 #undef UPSTREAM_COUNTER_ENTRY
-    uint32_t open; /* connections now */
-} upstream_counters;
-void upstream_get_counters(upstream *u, upstream_counters *counters);
+        UPSTREAM_COUNTER_COUNT
+} upstream_counter;
+void upstream_count(upstream *u, upstream_counter counter);
+uint64_t upstream_total(const upstream *u, upstream_counter counter);
 
 /* ---- permits: connections over all workers (DESIGN 1.7) ---- */
 
-/* Embedded in whoever waits. */
+/* Embedded in whoever waits for a permit. */
 typedef struct upstream_waiter {
     list_node node;
     smx_loop *loop;
-    void (*granted)(void *arg); /* posted to `loop`: the permit is the waiter's */
+    smx_loop_fn *granted; /* posted to `loop` with `arg`: the permit is the waiter's */
     void *arg;
-    bool is_granted;            /* under the record's mutex */
 } upstream_waiter;
 
-/* True: the permit is taken. False: the waiter queues, first come first served. */
-bool upstream_permit_take(upstream *u, upstream_waiter *waiter);
+/* Embedded in each worker's pool: whom to ask for an idle connection when permits run out. */
+typedef struct upstream_holder {
+    list_node node;
+    smx_loop *loop;
+    smx_loop_fn *release; /* posted to `loop` with `arg`: close an idle connection */
+    void *arg;
+    size_t idle; /* under the record's mutex */
+} upstream_holder;
+void upstream_holder_add(upstream *u, upstream_holder *holder);
+void upstream_holder_remove(upstream *u, upstream_holder *holder);
+
+/* True: the permit is taken. False: the waiter queues, first come first served over all workers, and
+ * a worker with an idle connection is asked to close it. */
+SMX_MUST_USE bool upstream_permit_take(upstream *u, upstream_waiter *waiter);
 /* Gives a permit back: to the first waiter, if there is one. */
 void upstream_permit_give(upstream *u);
-/* Ends the waiting: true when the permit had been granted meanwhile, and must be used or given back
- * by the `granted` call that is under way (which the waiter must live to see). */
-bool upstream_permit_cancel(upstream *u, upstream_waiter *waiter);
-/* True when somebody waits: an idle connection should be closed in its favour. */
-bool upstream_has_waiters(upstream *u);
-/* Counts under the same mutex. */
-void upstream_count(upstream *u, size_t counter_offset);
+/* Ends the waiting. True: it had been granted meanwhile, and the `granted` call is under way, which
+ * must be lived to see and must give the permit back. */
+SMX_MUST_USE bool upstream_permit_cancel(upstream *u, upstream_waiter *waiter);
+
+/* What a connection that became free should do. */
+typedef enum upstream_next {
+    UPSTREAM_NEXT_IDLE,   /* nobody waits: it is counted as idle with its holder */
+    UPSTREAM_NEXT_WAITER, /* the first waiter is of the same loop: it is *waiter, off the queue now,
+                             and gets the connection itself */
+    UPSTREAM_NEXT_CLOSE,  /* another worker waits: close it, so that the permit goes there */
+} upstream_next;
+upstream_next upstream_connection_free(upstream *u, upstream_holder *holder,
+                                       upstream_waiter **waiter);
+/* An idle connection was taken for an attempt, or closed. */
+void upstream_connection_taken(upstream *u, upstream_holder *holder);
 
 #endif

@@ -1,0 +1,327 @@
+/* One attempt to hand a message to one upstream: gets a connection (idle, or fresh with a permit),
+ * submits, and tries once more where DESIGN 4.3 says that it does not count. An attempt frees itself
+ * when its owner has been told. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "upstream/pool_internal.h"
+
+static void attempt_start(upstream_attempt *attempt);
+
+static uint64_t attempt_now(const upstream_attempt *attempt)
+{
+    return loop_now(attempt->pool->loop);
+}
+
+static void attempt_free(upstream_attempt *attempt)
+{
+    upstream_pool *pool = attempt->pool;
+    timer_clear(&attempt->timer);
+    loop_cancel_turn_end(&attempt->later);
+    list_remove(&attempt->node);
+    free(attempt);
+    pool_check_end(pool);
+}
+
+/* ---- telling ---- */
+
+static void attempt_count(const upstream_attempt *attempt, const smx_client_result *result)
+{
+    static const upstream_counter counters[] = {
+        [SMX_OUTCOME_ACCEPTED] = UPSTREAM_COUNT_accepted,
+        [SMX_OUTCOME_REFUSED] = UPSTREAM_COUNT_refused,
+        [SMX_OUTCOME_FAILED] = UPSTREAM_COUNT_failed,
+        [SMX_OUTCOME_UNKNOWN] = UPSTREAM_COUNT_unknown,
+        [SMX_OUTCOME_GIVEN_UP] = UPSTREAM_COUNT_failed,
+    };
+    upstream_count(attempt->pool->upstream, counters[result->outcome]);
+}
+
+static void attempt_tell(upstream_attempt *attempt, const smx_client_result *result)
+{
+    smx_client_info info = {0};
+    if (attempt->connection != NULL)
+        smx_client_get_info(attempt->connection->client, &info);
+    attempt_count(attempt, result);
+    upstream_result told = {
+        .client = result,
+        .unsuitable = attempt->unsuitable,
+        .reused = attempt->reused,
+        .tries = attempt->tries,
+        .tls = info.tls_protocol,
+        .took_ms = attempt_now(attempt) - attempt->started,
+    };
+    timer_clear(&attempt->timer);
+    attempt->done = true;
+    attempt->request.done(attempt->request.arg, &told);
+    if (!attempt->waiting)
+        attempt_free(attempt);
+}
+
+/* Without a connection there is no reply: the result is our own. */
+static void attempt_tell_local(upstream_attempt *attempt, int error, const char *detail)
+{
+    attempt->local = (smx_client_result){
+        .outcome = attempt->cancelled ? SMX_OUTCOME_GIVEN_UP : SMX_OUTCOME_FAILED,
+        .phase = SMX_CLIENT_PHASE_CONNECT,
+        .error = error,
+        .refused = SIZE_MAX,
+        .detail = detail,
+    };
+    loop_at_turn_end(attempt->pool->loop, &attempt->later);
+}
+
+static void attempt_later(loop_turn_end *self)
+{
+    upstream_attempt *attempt = list_member(self, upstream_attempt, later);
+    attempt_tell(attempt, &attempt->local);
+}
+
+/* ---- is the server able to take it? (DESIGN 4.2) ---- */
+
+/* What a client is told when no upstream is able to. */
+static const char *attempt_judge(const upstream_attempt *attempt, const smx_capabilities *offered,
+                                 smx_reply *reply)
+{
+    const smx_submission *s = &attempt->request.submission;
+    const smx_mail *mail = &s->envelope->mail;
+    uint64_t size = s->header.len;
+    if (s->message != NULL)
+        size += smx_message_size(s->message) - s->body_offset;
+    if (offered->max_size != 0 && size > offered->max_size) {
+        *reply = SMX_REPLY(552, 5, 3, 4, "the message is larger than any provider takes");
+        return "the message is larger than its SIZE";
+    }
+    if (mail->body == SMX_BODY_8BITMIME && (offered->extensions & SMX_EXT_8BITMIME) == 0) {
+        *reply = SMX_REPLY(554, 5, 6, 3, "no provider takes 8-bit messages");
+        return "it does not offer 8BITMIME";
+    }
+    if (mail->smtputf8 && (offered->extensions & SMX_EXT_SMTPUTF8) == 0) {
+        *reply = SMX_REPLY(550, 5, 6, 7, "no provider takes internationalized addresses");
+        return "it does not offer SMTPUTF8";
+    }
+    if (mail->requiretls && (offered->extensions & SMX_EXT_REQUIRETLS) == 0) {
+        *reply = SMX_REPLY(550, 5, 7, 30, "no provider offers REQUIRETLS");
+        return "it does not offer REQUIRETLS";
+    }
+    return NULL;
+}
+
+/* ---- time ---- */
+
+/* When this attempt is to be looked at next: up to DATA's reply by `data_ms` from the connection on,
+ * then by the deadline. */
+static uint64_t attempt_due(const upstream_attempt *attempt)
+{
+    const upstream_request *r = &attempt->request;
+    uint64_t due = r->deadline;
+    if (attempt->connection == NULL || r->data_ms == 0)
+        return due;
+    smx_client_info info;
+    smx_client_get_info(attempt->connection->client, &info);
+    if (info.phase >= SMX_CLIENT_PHASE_BODY)
+        return due;
+    uint64_t from = attempt->reused ? attempt->ready_at : info.connected_at;
+    if (from == 0) /* the connect's own limit holds */
+        from = attempt->connection->opened + r->connect_ms;
+    return from + r->data_ms < due ? from + r->data_ms : due;
+}
+
+static void attempt_arm(upstream_attempt *attempt)
+{
+    timer_set(loop_timers(attempt->pool->loop), &attempt->timer, attempt_due(attempt));
+}
+
+static void attempt_stop(upstream_attempt *attempt)
+{
+    pool_connection *c = attempt->connection;
+    if (c == NULL) {
+        if (attempt->waiting)
+            attempt->waiting = upstream_permit_cancel(attempt->pool->upstream, &attempt->waiter);
+        attempt_tell_local(attempt, SMX_E_TIMEOUT, "all its connections were busy");
+    } else if (smx_client_cancel(c->client) == SMX_E_STATE) {
+        pool_drop(c); /* not in a transaction yet: its end is the attempt's */
+    }
+}
+
+void attempt_end_waiting(upstream_attempt *attempt)
+{
+    if (!attempt->waiting || attempt->done)
+        return;
+    attempt->timed_out = true;
+    attempt_stop(attempt);
+}
+
+static void attempt_timeout(timer_entry *self)
+{
+    upstream_attempt *attempt = list_member(self, upstream_attempt, timer);
+    smx_client_info info = {0};
+    if (attempt->connection != NULL)
+        smx_client_get_info(attempt->connection->client, &info);
+    if (info.phase >= SMX_CLIENT_PHASE_FINAL)
+        return; /* behind the dot only the machine's own 10 minutes count */
+    if (attempt_due(attempt) > attempt_now(attempt)) {
+        attempt_arm(attempt);
+        return;
+    }
+    attempt->timed_out = true;
+    attempt_stop(attempt);
+}
+
+/* ---- a connection ---- */
+
+void attempt_connection_ready(upstream_attempt *attempt, pool_connection *c)
+{
+    smx_reply reply = {0};
+    attempt->unsuitable = attempt_judge(attempt, smx_client_capabilities(c->client), &reply);
+    pool_move(c, POOL_BUSY);
+    int error = 0;
+    if (attempt->unsuitable == NULL)
+        error = smx_client_submit(c->client, &attempt->request.submission);
+    if (attempt->unsuitable == NULL && error == 0) {
+        attempt->connection = c;
+        attempt->ready_at = attempt_now(attempt);
+        c->attempt = attempt;
+        attempt_arm(attempt);
+        return;
+    }
+    attempt->connection = NULL;
+    c->attempt = NULL;
+    attempt_tell_local(attempt, error, "");
+    if (attempt->unsuitable != NULL)
+        attempt->local.outcome = SMX_OUTCOME_REFUSED;
+    attempt->local.phase = SMX_CLIENT_PHASE_MAIL;
+    attempt->local.reply = reply;
+    pool_connection_free(c);
+}
+
+/* 421 says that this connection is over, not that the provider would not take the message; 4.7.x says
+ * that it does not like us (DESIGN 4.3). */
+static bool attempt_is_mere_421(const upstream_attempt *attempt, const smx_client_result *r)
+{
+    return !attempt->retried_421 && r->reply.code == 421 && r->phase < SMX_CLIENT_PHASE_FINAL &&
+           r->phase >= SMX_CLIENT_PHASE_MAIL &&
+           !(r->reply.enhanced.class_digit == 4 && r->reply.enhanced.subject == 7);
+}
+
+static bool attempt_try_again(upstream_attempt *attempt, const smx_client_result *r)
+{
+    if (attempt->cancelled || attempt->timed_out || r->outcome == SMX_OUTCOME_ACCEPTED ||
+        r->outcome == SMX_OUTCOME_UNKNOWN || attempt_now(attempt) >= attempt->request.deadline)
+        return false;
+    if (attempt->reused && r->outcome == SMX_OUTCOME_FAILED && r->first_reply_missing)
+        return true;
+    if (!attempt_is_mere_421(attempt, r))
+        return false;
+    attempt->retried_421 = true;
+    return true;
+}
+
+void attempt_result(upstream_attempt *attempt, const smx_client_result *result)
+{
+    if (attempt_try_again(attempt, result)) {
+        pool_connection *old = attempt->connection;
+        attempt->connection = NULL;
+        attempt->reused = false;
+        attempt->fresh_only = true;
+        pool_drop(old);
+        attempt_start(attempt);
+        return;
+    }
+    smx_client_result told = *result;
+    if (attempt->timed_out && told.outcome == SMX_OUTCOME_GIVEN_UP)
+        told.outcome = SMX_OUTCOME_FAILED;
+    attempt_tell(attempt, &told);
+}
+
+void attempt_connection_failed(upstream_attempt *attempt, const smx_client_result *result)
+{
+    smx_client_result told = *result;
+    attempt->connection = NULL;
+    if (attempt->timed_out)
+        told.error = SMX_E_TIMEOUT;
+    if (attempt->cancelled)
+        told.outcome = SMX_OUTCOME_GIVEN_UP;
+    attempt_tell(attempt, &told);
+}
+
+/* ---- permits ---- */
+
+static void attempt_open(upstream_attempt *attempt)
+{
+    int error = pool_open(attempt->pool, attempt);
+    if (error == 0) {
+        attempt_arm(attempt);
+        return;
+    }
+    upstream_permit_give(attempt->pool->upstream);
+    attempt_tell_local(attempt, error, "");
+}
+
+static void attempt_granted(void *arg)
+{
+    upstream_attempt *attempt = arg;
+    attempt->waiting = false;
+    if (attempt->done) {
+        upstream_permit_give(attempt->pool->upstream);
+        attempt_free(attempt);
+    } else if (attempt->cancelled || attempt->timed_out) {
+        upstream_permit_give(attempt->pool->upstream); /* its result is on its way */
+    } else {
+        attempt_open(attempt);
+    }
+}
+
+static void attempt_start(upstream_attempt *attempt)
+{
+    pool_connection *c = attempt->fresh_only ? NULL : pool_take_idle(attempt->pool);
+    attempt->tries++;
+    if (c != NULL) {
+        attempt->reused = true;
+        upstream_count(attempt->pool->upstream, UPSTREAM_COUNT_reused);
+        attempt_connection_ready(attempt, c);
+        return;
+    }
+    attempt->waiting = !upstream_permit_take(attempt->pool->upstream, &attempt->waiter);
+    if (attempt->waiting)
+        attempt_arm(attempt);
+    else
+        attempt_open(attempt);
+}
+
+int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
+                         upstream_attempt **out)
+{
+    if (pool->ending)
+        return SMX_E_CLOSED;
+    upstream_attempt *attempt = calloc(1, sizeof(*attempt));
+    if (attempt == NULL)
+        return SMX_E_NOMEM;
+    attempt->pool = pool;
+    attempt->request = *request;
+    attempt->started = loop_now(pool->loop);
+    attempt->timer.fn = attempt_timeout;
+    attempt->later.fn = attempt_later;
+    attempt->waiter =
+        (upstream_waiter){.loop = pool->loop, .granted = attempt_granted, .arg = attempt};
+    list_append(&pool->attempts, &attempt->node);
+    upstream_count(pool->upstream, UPSTREAM_COUNT_attempts);
+    *out = attempt;
+    attempt_start(attempt);
+    return 0;
+}
+
+int upstream_attempt_cancel(upstream_attempt *attempt)
+{
+    pool_connection *c = attempt->connection;
+    smx_client_info info = {0};
+    if (c != NULL)
+        smx_client_get_info(c->client, &info);
+    if (attempt->done || info.phase >= SMX_CLIENT_PHASE_FINAL)
+        return SMX_E_LATE;
+    if (!attempt->cancelled && !attempt->timed_out) {
+        attempt->cancelled = true;
+        attempt_stop(attempt);
+    }
+    return 0;
+}

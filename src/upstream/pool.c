@@ -1,0 +1,287 @@
+/* The connections of one worker to one upstream. The pool owns its connections; attempts own
+ * themselves until they are done. A permit is held for each connection that exists. */
+#include <stdlib.h>
+
+#include "upstream/pool_internal.h"
+
+enum {
+    IDLE_DEFAULT_MS = 30000,
+    AGE_DEFAULT_MS = 300000,
+    MESSAGES_DEFAULT = 100,
+    SWEEP_MS = 1000,
+};
+
+static uint32_t pool_setting(uint32_t configured, uint32_t usual)
+{
+    return configured == 0 ? usual : configured;
+}
+
+/* The one setter of a connection's state. */
+void pool_move(pool_connection *c, pool_state to)
+{
+    list_move(&c->pool->connections[to], &c->node);
+}
+
+static void pool_end_told(loop_turn_end *self)
+{
+    upstream_pool *pool = list_member(self, upstream_pool, ended);
+    void (*closed)(void *) = pool->closed;
+    pool->closed = NULL;
+    if (closed != NULL)
+        closed(pool->closed_arg);
+}
+
+void pool_check_end(upstream_pool *pool)
+{
+    if (!pool->ending || pool->closed == NULL || pool->attempts.count > 0)
+        return;
+    for (size_t i = 0; i < POOL_STATES; i++)
+        if (pool->connections[i].count > 0)
+            return;
+    loop_at_turn_end(pool->loop, &pool->ended);
+}
+
+void pool_drop(pool_connection *c)
+{
+    if (c->node.owner == &c->pool->connections[POOL_CLOSING])
+        return;
+    if (c->node.owner == &c->pool->connections[POOL_IDLE])
+        upstream_connection_taken(c->pool->upstream, &c->pool->holder);
+    pool_move(c, POOL_CLOSING);
+    smx_client_close(c->client);
+}
+
+/* ---- callbacks of a connection's client ---- */
+
+/* It has served its share of messages or of time. */
+static bool pool_is_worn(const pool_connection *c)
+{
+    const upstream_options *o = upstream_get_options(c->pool->upstream);
+    return c->pool->ending ||
+           c->messages >= pool_setting(o->max_messages_per_connection, MESSAGES_DEFAULT) ||
+           loop_now(c->pool->loop) - c->opened >= pool_setting(o->max_age_ms, AGE_DEFAULT_MS);
+}
+
+void pool_connection_free(pool_connection *c)
+{
+    upstream_pool *pool = c->pool;
+    upstream_waiter *waiter = NULL;
+    if (pool_is_worn(c)) {
+        pool_drop(c);
+        return;
+    }
+    switch (upstream_connection_free(pool->upstream, &pool->holder, &waiter)) {
+    case UPSTREAM_NEXT_WAITER: {
+        upstream_attempt *attempt = waiter->arg;
+        attempt->waiting = false;
+        attempt->reused = true;
+        attempt_connection_ready(attempt, c);
+        break;
+    }
+    case UPSTREAM_NEXT_CLOSE:
+        pool_drop(c);
+        break;
+    case UPSTREAM_NEXT_IDLE:
+        c->idle_since = loop_now(pool->loop);
+        pool_move(c, POOL_IDLE);
+        if (pool->sweep.node.owner == NULL)
+            timer_set(loop_timers(pool->loop), &pool->sweep, c->idle_since + SWEEP_MS);
+        break;
+    }
+}
+
+static void pool_client_ready(void *arg, smx_client *client)
+{
+    (void)client;
+    pool_connection *c = arg;
+    if (c->attempt != NULL)
+        attempt_connection_ready(c->attempt, c);
+    else if (c->node.owner != &c->pool->connections[POOL_CLOSING])
+        pool_connection_free(c);
+}
+
+static void pool_client_result(void *arg, smx_client *client, const smx_client_result *result)
+{
+    (void)client;
+    pool_connection *c = arg;
+    upstream_attempt *attempt = c->attempt;
+    c->attempt = NULL;
+    c->messages++;
+    if (attempt != NULL)
+        attempt_result(attempt, result);
+}
+
+static void pool_client_closed(void *arg, smx_client *client, const smx_client_result *result)
+{
+    (void)client;
+    pool_connection *c = arg;
+    upstream_pool *pool = c->pool;
+    upstream_attempt *attempt = c->attempt;
+    if (c->node.owner == &pool->connections[POOL_IDLE])
+        upstream_connection_taken(pool->upstream, &pool->holder);
+    list_remove(&c->node);
+    free(c);
+    upstream_permit_give(pool->upstream);
+    if (attempt != NULL)
+        attempt_connection_failed(attempt, result);
+    pool_check_end(pool);
+}
+
+static const smx_client_handler pool_client_handler = {
+    .ready = pool_client_ready,
+    .result = pool_client_result,
+    .closed = pool_client_closed,
+};
+
+/* ---- taking and opening ---- */
+
+pool_connection *pool_take_idle(upstream_pool *pool)
+{
+    list_node *newest = pool->connections[POOL_IDLE].last;
+    if (newest == NULL)
+        return NULL;
+    upstream_connection_taken(pool->upstream, &pool->holder);
+    pool_connection *c = list_member(newest, pool_connection, node);
+    pool_move(c, POOL_BUSY);
+    return c;
+}
+
+int pool_open(upstream_pool *pool, upstream_attempt *attempt)
+{
+    uint64_t now = loop_now(pool->loop);
+    pool_connection *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return SMX_E_NOMEM;
+    smx_client_options options = pool->client;
+    uint64_t patience = attempt->request.deadline > now ? attempt->request.deadline - now : 1;
+    uint32_t limit = attempt->request.connect_ms;
+    if (limit != 0 && (options.connect_timeout_ms == 0 || limit < options.connect_timeout_ms))
+        options.connect_timeout_ms = limit;
+    if (options.connect_timeout_ms == 0 || patience < options.connect_timeout_ms)
+        options.connect_timeout_ms = (uint32_t)patience;
+    int error = smx_client_new(pool->loop, &options, &pool_client_handler, c, &c->client);
+    if (error != 0) {
+        free(c);
+        return error;
+    }
+    c->pool = pool;
+    c->attempt = attempt;
+    c->opened = now;
+    attempt->connection = c;
+    list_append(&pool->connections[POOL_OPENING], &c->node);
+    upstream_count(pool->upstream, UPSTREAM_COUNT_connections);
+    return 0;
+}
+
+/* Closes connections that were idle for too long, the oldest first. */
+static void pool_sweep(timer_entry *self)
+{
+    upstream_pool *pool = list_member(self, upstream_pool, sweep);
+    const upstream_options *o = upstream_get_options(pool->upstream);
+    uint64_t now = loop_now(pool->loop);
+    list_node *next;
+    for (list_node *n = pool->connections[POOL_IDLE].first; n != NULL; n = next) {
+        pool_connection *c = list_member(n, pool_connection, node);
+        next = n->next;
+        if (now - c->idle_since >= pool_setting(o->idle_ms, IDLE_DEFAULT_MS) || pool_is_worn(c))
+            pool_drop(c);
+    }
+    if (pool->connections[POOL_IDLE].count > 0)
+        timer_set(loop_timers(pool->loop), &pool->sweep, now + SWEEP_MS);
+}
+
+/* Another worker waits for a permit, and this one may have a connection to spare. */
+static void pool_release_idle(void *arg)
+{
+    upstream_pool *pool = arg;
+    list_node *oldest = pool->connections[POOL_IDLE].first;
+    if (oldest != NULL)
+        pool_drop(list_member(oldest, pool_connection, node));
+}
+
+/* ---- life ---- */
+
+static smx_client_options pool_client_options(const upstream_options *o, const char *hostname)
+{
+    return (smx_client_options){
+        .version = SMX_CLIENT_VERSION,
+        .host = o->host,
+        .port = o->port,
+        .source = o->source,
+        .family = o->family,
+        .lmtp = o->lmtp,
+        .tls = o->tls,
+        .verify = o->verify,
+        .helo = hostname,
+        .own_hostname = hostname,
+        .user = o->user,
+        .password = o->password,
+        .mechanism = o->mechanism,
+        .allow_insecure_auth = o->allow_insecure_auth,
+        .connect_timeout_ms = o->connect_timeout_ms,
+        .banner_timeout_ms = o->command_timeout_ms,
+        .command_timeout_ms = o->command_timeout_ms,
+        .data_timeout_ms = o->data_timeout_ms,
+        .final_timeout_ms = o->final_timeout_ms,
+    };
+}
+
+int upstream_pool_new(smx_loop *loop, upstream *u, const char *hostname, smx_client_tls *tls,
+                      smx_log_fn *log, void *log_arg, upstream_pool **out)
+{
+    upstream_pool *pool = calloc(1, sizeof(*pool));
+    if (pool == NULL)
+        return SMX_E_NOMEM;
+    pool->loop = loop;
+    pool->upstream = u;
+    pool->client = pool_client_options(upstream_get_options(u), hostname);
+    pool->client.tls_context = tls;
+    pool->client.log = log;
+    pool->client.log_arg = log_arg;
+    pool->sweep.fn = pool_sweep;
+    pool->ended.fn = pool_end_told;
+    pool->holder = (upstream_holder){.loop = loop, .release = pool_release_idle, .arg = pool};
+    upstream_holder_add(u, &pool->holder);
+    *out = pool;
+    return 0;
+}
+
+void upstream_pool_close(upstream_pool *pool, void (*closed)(void *arg), void *arg)
+{
+    list_node *next;
+    pool->ending = true;
+    pool->closed = closed;
+    pool->closed_arg = arg;
+    for (list_node *n = pool->connections[POOL_IDLE].first; n != NULL; n = next) {
+        next = n->next;
+        pool_drop(list_member(n, pool_connection, node));
+    }
+    pool_check_end(pool);
+}
+
+void upstream_pool_abort(upstream_pool *pool)
+{
+    static const pool_state alive[] = {POOL_OPENING, POOL_BUSY};
+    for (size_t i = 0; i < sizeof(alive) / sizeof(alive[0]); i++) {
+        list_node *next;
+        for (list_node *n = pool->connections[alive[i]].first; n != NULL; n = next) {
+            next = n->next;
+            pool_drop(list_member(n, pool_connection, node));
+        }
+    }
+    list_node *after;
+    for (list_node *n = pool->attempts.first; n != NULL; n = after) {
+        after = n->next;
+        attempt_end_waiting(list_member(n, upstream_attempt, node));
+    }
+}
+
+void upstream_pool_free(upstream_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    timer_clear(&pool->sweep);
+    loop_cancel_turn_end(&pool->ended);
+    upstream_holder_remove(pool->upstream, &pool->holder);
+    free(pool);
+}

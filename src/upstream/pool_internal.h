@@ -1,0 +1,85 @@
+/* Inside of a pool: its connections and its attempts. */
+#ifndef UPSTREAM_POOL_INTERNAL_H
+#define UPSTREAM_POOL_INTERNAL_H
+
+#include "net/loop.h"
+#include "upstream/pool.h"
+
+/* A connection is on exactly one of these lists. */
+typedef enum pool_state {
+    POOL_OPENING,
+    POOL_IDLE,
+    POOL_BUSY,
+    POOL_CLOSING,
+    POOL_STATES
+} pool_state;
+
+struct upstream_pool {
+    smx_loop *loop;
+    upstream *upstream;
+    smx_client_options client; /* what every connection is opened with */
+    list connections[POOL_STATES];
+    list attempts;
+    upstream_holder holder;
+    timer_entry sweep; /* closes what was idle for too long */
+    bool ending;
+    void (*closed)(void *arg);
+    void *closed_arg;
+    loop_turn_end ended; /* tells `closed` in a later step */
+};
+
+typedef struct pool_connection {
+    list_node node;
+    upstream_pool *pool;
+    smx_client *client;
+    upstream_attempt *attempt; /* the one it is opened or busy for, or NULL */
+    uint64_t opened;
+    uint64_t idle_since;
+    uint32_t messages;
+} pool_connection;
+
+/* An attempt: waits for a permit, then for a connection, then for its result. */
+struct upstream_attempt {
+    list_node node;
+    upstream_pool *pool;
+    upstream_request request;
+    pool_connection *connection;
+    upstream_waiter waiter;
+    bool waiting;    /* in the queue for a permit */
+    bool fresh_only; /* only a new connection will do */
+    bool retried_421;
+    bool cancelled;
+    bool timed_out;
+    bool reused;
+    bool done; /* told; kept only for a `granted` call that is under way */
+    uint32_t tries;
+    uint64_t started;
+    uint64_t ready_at; /* when this connection was had, if it was reused */
+    timer_entry timer;
+    loop_turn_end later;     /* tells a result that was known at once */
+    smx_client_result local; /* such a result */
+    const char *unsuitable;
+};
+
+/* pool.c */
+void pool_move(pool_connection *c, pool_state to);
+/* An idle connection, off the idle list and counted so; or NULL. */
+pool_connection *pool_take_idle(upstream_pool *pool);
+/* Opens a connection for an attempt that has a permit. */
+SMX_MUST_USE int pool_open(upstream_pool *pool, upstream_attempt *attempt);
+/* Closes it; its permit comes back when it is gone. */
+void pool_drop(pool_connection *c);
+/* It has no attempt any more: it becomes idle, serves one who waits, or closes. */
+void pool_connection_free(pool_connection *c);
+/* Tells `closed` when the last connection and attempt are gone. */
+void pool_check_end(upstream_pool *pool);
+
+/* attempt.c */
+void attempt_connection_ready(upstream_attempt *attempt, pool_connection *c);
+void attempt_result(upstream_attempt *attempt, const smx_client_result *result);
+/* Ends an attempt that waits for a permit. */
+void attempt_end_waiting(upstream_attempt *attempt);
+/* The connection that was being opened for it is gone. */
+void attempt_connection_failed(upstream_attempt *attempt, const smx_client_result *result);
+
+#endif
