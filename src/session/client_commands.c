@@ -55,6 +55,17 @@ int client_write_hello(smx_client_session *s, const char *verb)
     return error;
 }
 
+static bool client_needs_utf8(const smx_client_transaction *t)
+{
+    for (size_t r = 0; r < t->recipient_count; r++) {
+        smx_slice mailbox = t->recipients[r].path.mailbox;
+        for (size_t i = 0; i < mailbox.len; i++)
+            if ((unsigned char)mailbox.data[i] > 127)
+                return true;
+    }
+    return false;
+}
+
 int client_write_mail(smx_client_session *s)
 {
     const smx_client_transaction *given = &s->transaction.given;
@@ -63,6 +74,8 @@ int client_write_mail(smx_client_session *s)
         mail.has_size = true;
         mail.size = given->size;
     }
+    /* An address of a recipient is reason enough (RFC 6531 section 3.4). */
+    mail.smtputf8 |= client_needs_utf8(given);
     int error = buffer_reserve(&s->output, SMX_MAIL_LINE_MAX);
     if (error != 0)
         return error;

@@ -13,29 +13,12 @@ static void client_fail_unless(smx_client_session *s, int error)
         client_fail(s, error);
 }
 
-static bool client_all_ascii(smx_slice s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)s.data[i] > 127)
-            return false;
-    return true;
-}
-
-/* What no parameter could make right is refused here (RFC 6531 section 3.1, RFC 3030 section 3). */
-static int client_check(const smx_client_session *s, const smx_client_transaction *t, bool chunking)
+static int client_check(const smx_client_transaction *t, bool chunking)
 {
     if (t->recipient_count == 0 || t->recipients == NULL)
         return SMX_E_INVALID;
-    if (t->mail.body == SMX_BODY_BINARYMIME && !chunking)
-        return SMX_E_INVALID;
-    if (client_offers(s, SMX_EXT_SMTPUTF8) && t->mail.smtputf8)
-        return 0;
-    if (!client_all_ascii(t->mail.path.mailbox))
-        return SMX_E_INVALID;
-    for (size_t i = 0; i < t->recipient_count; i++)
-        if (!client_all_ascii(t->recipients[i].path.mailbox))
-            return SMX_E_INVALID;
-    return 0;
+    /* RFC 3030 section 3: DATA cannot carry it. */
+    return t->mail.body == SMX_BODY_BINARYMIME && !chunking ? SMX_E_INVALID : 0;
 }
 
 /* Every recipient is written now, so that one that cannot be is known before anything leaves;
@@ -95,7 +78,7 @@ int smx_client_session_begin(smx_client_session *s, uint64_t now,
         return SMX_E_STATE;
     bool chunking =
         client_offers(s, SMX_EXT_CHUNKING) && transaction->has_size && !transaction->no_chunking;
-    int error = client_check(s, transaction, chunking);
+    int error = client_check(transaction, chunking);
     if (error != 0)
         return error;
     size_t before = buffer_length(&s->output);

@@ -203,7 +203,7 @@ static bool client_is_mechanism(smx_slice name)
 static int client_write_auth(smx_client_session *s, smx_slice mechanism, bool has_initial,
                              smx_slice initial)
 {
-    size_t size = sizeof "AUTH  \r\n" + mechanism.len + smx_base64_size(initial.len);
+    size_t size = sizeof "AUTH  \r\n" - 1 + mechanism.len + smx_base64_size(initial.len);
     bool inline_initial = has_initial && size <= AUTH_COMMAND_MAX;
     buffer *out = &s->output;
     int error = buffer_reserve(out, AUTH_COMMAND_MAX);
