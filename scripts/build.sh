@@ -10,6 +10,7 @@ case "${1:-}" in
   asan)    dir=build-asan; options+=(--buildtype=debug '-Db_sanitize=address,undefined') ;;
   tsan)    dir=build-tsan; options+=(--buildtype=debug -Doptimization=1 -Db_sanitize=thread) ;;
   fuzz)    dir=build-fuzz; options+=(--buildtype=debug -Doptimization=1 -Dfuzz=true)
+           options+=('-Db_sanitize=address,undefined')
            export CC=clang ;;
   *) echo "usage: $0 release|asan|tsan|fuzz" >&2; exit 64 ;;
 esac
@@ -23,4 +24,4 @@ if [ ! -f "$dir/build.ninja" ]; then
     exit 1
   }
 fi
-ninja -C "$dir" --quiet
+ninja -C "$dir" --quiet | { grep -vx 'ninja: no work to do.' || true; }
