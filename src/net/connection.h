@@ -18,8 +18,8 @@ typedef struct connection_handler {
     /* connection_open: connected (0), or not: the connection closes then by itself. */
     void (*connected)(void *owner, int error);
     /* Octets came: returns how many were used. The connection keeps the rest, puts later ones behind
-     * it, and calls again when more came or on connection_resume. It stops reading when it keeps
-     * CONNECTION_KEEP octets or more that the owner did not want, and at LOOP_BLOCK in any case. */
+     * it, and calls again when more came or on connection_resume. It reads on until it keeps
+     * LOOP_BLOCK octets, or CONNECTION_KEEP while the owner said connection_waiting. */
     size_t (*data)(void *owner, smx_slice in);
     /* The peer closed its side (0) or the connection broke (negative). Kept octets were offered
      * before. The owner closes. */
@@ -35,18 +35,19 @@ typedef struct connection_handler {
 } connection_handler;
 
 enum {
-    CONNECTION_KEEP = 4096,      /* read on while an answer is awaited, so that an end is seen */
-    CONNECTION_LOW = 65536,      /* `drained` is called below this */
-    CONNECTION_HIGH = 262144,    /* connection_send takes nothing above this */
-    CONNECTION_LINGER_MS = 5000, /* a closing connection may take this long to send its last octets */
+    CONNECTION_KEEP = 4096,   /* read on while an answer is awaited, so that an end is seen */
+    CONNECTION_LOW = 65536,   /* `drained` is called below this */
+    CONNECTION_HIGH = 262144, /* connection_send takes nothing above this */
+    CONNECTION_LINGER_MS =
+        5000, /* a closing connection may take this long to send its last octets */
 };
 
 /* ---- opening ---- */
 
 typedef struct connection_target {
     endpoint to;
-    const char *source;  /* local address to bind, or NULL */
-    uint8_t family;      /* 0: any, 4, 6 */
+    const char *source; /* local address to bind, or NULL */
+    uint8_t family;     /* 0: any, 4, 6 */
 } connection_target;
 
 /* Resolves and connects (one address after the other, all of them within `timeout_ms`), then calls
@@ -76,8 +77,13 @@ void connection_flush(connection *c);
 /* Octets queued that the socket has not taken yet. */
 size_t connection_queued(const connection *c);
 
-/* Offers the kept octets to `data` again; reading goes on. Call it when the owner can use more. */
+/* Offers the kept octets to `data` again; reading goes on, connection_waiting is over. Call it when
+ * the owner can use more. From within `data` it means: offer what I leave once more. */
 void connection_resume(connection *c);
+/* The owner awaits an answer and will use nothing until connection_resume: the connection reads on
+ * until it keeps CONNECTION_KEEP octets, only to see the peer's end. An owner that merely wants more
+ * octets than came so far (half a line) does not say this, and gets up to LOOP_BLOCK. */
+void connection_waiting(connection *c, bool waiting);
 /* Octets kept. */
 size_t connection_kept(const connection *c);
 
@@ -97,10 +103,10 @@ SMX_MUST_USE int connection_secure_client(connection *c, tls_client *client, smx
 typedef struct connection_tls_info {
     const char *protocol; /* "TLSv1.3" */
     const char *cipher;
-    bool verified;        /* the peer's certificate was right */
+    bool verified; /* the peer's certificate was right */
     bool resumed;
-    char peer_name[128];  /* subject CN of the peer's certificate, or empty */
-    const char *error;    /* why it was not accepted, in plain English, or NULL; lives as c */
+    char peer_name[128]; /* subject CN of the peer's certificate, or empty */
+    const char *error;   /* why it was not accepted, in plain English, or NULL; lives as c */
 } connection_tls_info;
 
 /* False when not in TLS. */

@@ -23,11 +23,16 @@ typedef union resolver_address {
 typedef void resolver_fn(void *arg, int error, const resolver_address *addresses, size_t count);
 
 SMX_MUST_USE int resolver_new(smx_loop *loop, resolver **r);
+/* Frees queries without calling their functions. */
 void resolver_free(resolver *r);
 
 /* An address literal needs no DNS. `family` 0, 4 or 6. */
 SMX_MUST_USE int resolver_lookup(resolver *r, smx_slice host, uint16_t port, uint8_t family,
                                  resolver_fn *fn, void *arg, resolver_query **query);
+/* Not within or after its function. NULL is nothing. */
 void resolver_cancel(resolver_query *query);
+
+/* Asks these servers ("192.0.2.1:53,[2001:db8::1]:53") instead of the system's. */
+SMX_MUST_USE int resolver_set_servers(resolver *r, const char *csv);
 
 #endif
