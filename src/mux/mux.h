@@ -18,7 +18,11 @@ typedef struct mux_choice {
 } mux_choice;
 
 typedef enum mux_on_unknown { MUX_UNKNOWN_DEFER, MUX_UNKNOWN_FAILOVER } mux_on_unknown;
-typedef enum mux_received { MUX_RECEIVED_FULL, MUX_RECEIVED_NO_CLIENT, MUX_RECEIVED_OFF } mux_received;
+typedef enum mux_received {
+    MUX_RECEIVED_FULL,
+    MUX_RECEIVED_NO_CLIENT, /* without the client's name and address */
+    MUX_RECEIVED_OFF,
+} mux_received;
 
 struct mux_selector;
 
@@ -45,7 +49,7 @@ typedef struct mux_options {
 /* What a selector remembers for a user, over all workers. */
 typedef struct mux_selector_state {
     _Atomic uint64_t turn;
-    const uint16_t *sequence; /* smooth weighted order of the choices, or NULL */
+    uint16_t *sequence; /* smooth weighted order of the choices, or NULL; the mux frees it */
     size_t sequence_length;
 } mux_selector_state;
 
@@ -53,6 +57,8 @@ typedef struct mux_selector_state {
 typedef struct mux_selector {
     const char *name; /* as in `selector:` */
     const char *help; /* one line */
+    /* Works out what `order` needs, once; NULL: nothing. SMX_E_NOMEM. */
+    int (*prepare)(const mux_user_options *user, mux_selector_state *state);
     /* Writes the indices of the choices in the order in which they are to be tried; all of them.
      * `random` is a fresh random number. Any worker's thread. */
     void (*order)(const mux_user_options *user, mux_selector_state *state, uint64_t random,
@@ -76,11 +82,11 @@ upstream *mux_upstream(mux *m, size_t index);
 
 /* Counts of outcomes, any thread. */
 #define MUX_OUTCOME_MAP(X)                                                                         \
-    X(DELIVERED, "delivered") /* an upstream took it: 250 */                                       \
-    X(DEFERRED, "deferred")   /* no upstream took it now: 4xx */                                   \
-    X(REJECTED, "rejected")   /* refused for good: 5xx */                                          \
-    X(UNKNOWN, "unknown")     /* nobody knows: 451 4.4.2 */                                        \
-    X(DISCARDED, "discarded") /* a configured policy dropped it: 250 */                            \
+    X(DELIVERED, "delivered")     /* an upstream took it: 250 */                                   \
+    X(DEFERRED, "deferred")       /* no upstream took it now: 4xx */                               \
+    X(REJECTED, "rejected")       /* refused for good: 5xx */                                      \
+    X(UNKNOWN, "unknown")         /* nobody knows: 451 4.4.2 */                                    \
+    X(DISCARDED, "discarded")     /* a policy took it and no upstream has it: 250 */               \
     X(CLIENT_GONE, "client_gone") /* the client went away before the final dot was handed over */
 typedef enum mux_outcome {
 #define MUX_OUTCOME_ENTRY(name, text) MUX_OUTCOME_##name,
@@ -101,9 +107,9 @@ SMX_MUST_USE int mux_worker_new(mux *m, smx_loop *loop, smx_log_fn *log, void *l
  * Known only after smx_server_new. */
 void mux_worker_set_server(mux_worker *worker, smx_server *server);
 smx_reply mux_handle(void *arg, smx_transaction *tx);
-/* Stands outermost around the handler: adds what every message gets (Received), and writes the
- * summary line of each (DESIGN 5). Its arg is the worker. */
-extern const smx_middleware mux_summary_middleware;
+/* Stands outermost around the handler and writes the summary line of each message (DESIGN 5). Lives
+ * as long as the worker. */
+const smx_middleware *mux_worker_summary(mux_worker *worker);
 
 /* Deliveries under way are finished or given up by `deadline` (the loop's clock): those whose final
  * dot was handed over are then unknown. `done` follows when pools are closed. */

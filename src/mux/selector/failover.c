@@ -1,0 +1,17 @@
+/* failover: always in the order of the configuration. */
+#include "mux/selector/selectors.h"
+
+static void failover_order(const mux_user_options *user, mux_selector_state *state, uint64_t random,
+                           size_t *order)
+{
+    (void)state;
+    (void)random;
+    for (size_t i = 0; i < user->choice_count; i++)
+        order[i] = i;
+}
+
+const mux_selector selector_failover = {
+    .name = "failover",
+    .help = "the first upstream; the others, in order, only when it does not take a message",
+    .order = failover_order,
+};

@@ -1,0 +1,103 @@
+/* The summary line of each message (DESIGN 5), and the count of its outcome: a middleware around the
+ * delivery, so that messages which never came to one are told too. */
+#include <stdio.h>
+
+#include "mux/mux_internal.h"
+
+static smx_verdict summary_before(void *arg, smx_transaction *tx)
+{
+    mux_worker *worker = arg;
+    mux_record *record = smx_transaction_alloc(tx, sizeof(*record));
+    if (record == NULL)
+        return (smx_verdict){SMX_REPLY_WITH, SMX_REPLY(451, 4, 3, 0, "out of memory, try again")};
+    *record = (mux_record){.started = loop_now(worker->loop)};
+    smx_transaction_set_value(tx, record);
+    return (smx_verdict){.kind = SMX_CONTINUE};
+}
+
+/* Without a delivery the reply alone tells. */
+static mux_outcome summary_outcome(const mux_record *record, const smx_reply *reply)
+{
+    if (record->has_outcome)
+        return record->outcome;
+    switch (reply->code / 100) {
+    case 2:
+        return MUX_OUTCOME_DISCARDED;
+    case 5:
+        return MUX_OUTCOME_REJECTED;
+    default:
+        return MUX_OUTCOME_DEFERRED;
+    }
+}
+
+typedef struct summary_numbers {
+    char nrcpt[16], size[24], attempts[16], code[8], enhanced[16], delay[24];
+} summary_numbers;
+
+static smx_slice summary_number(char *text, size_t capacity, uint64_t number)
+{
+    int len = snprintf(text, capacity, "%llu", (unsigned long long)number);
+    return slice_of(text, len < 0 ? 0 : (size_t)len);
+}
+
+static smx_slice summary_enhanced(char *text, size_t capacity, smx_enhanced e)
+{
+    int len = snprintf(text, capacity, "%u.%u.%u", e.class_digit, e.subject, e.detail);
+    return slice_of(text, len < 0 || (size_t)len >= capacity ? 0 : (size_t)len);
+}
+
+static smx_slice summary_message_id(const smx_transaction *tx)
+{
+    smx_field field;
+    if (!smx_field_find(smx_transaction_header(tx), SMX_SLICE("Message-ID"), 0, &field))
+        return (smx_slice){NULL, 0};
+    return slice_trim(field.value);
+}
+
+static void summary_after(void *arg, smx_transaction *tx, smx_reply *reply)
+{
+    mux_worker *worker = arg;
+    const mux_record *record = smx_transaction_value(tx);
+    const smx_session_view *session = smx_transaction_session(tx);
+    const smx_envelope *envelope = smx_transaction_envelope(tx);
+    mux_outcome outcome = summary_outcome(record, reply);
+    summary_numbers n;
+    char client[SMX_ADDRESS_TEXT];
+    atomic_fetch_add_explicit(&worker->mux->outcomes[outcome], 1, memory_order_relaxed);
+    if (worker->log == NULL)
+        return;
+    uint64_t took = loop_now(worker->loop) - record->started;
+    smx_log_field fields[] = {
+        {"id", smx_transaction_id(tx)},
+        {"user", session->user},
+        {"client", smx_address_write(&session->client, client)},
+        {"from", envelope->mail.path.mailbox},
+        {"nrcpt", summary_number(n.nrcpt, sizeof(n.nrcpt), envelope->recipient_count)},
+        {"size",
+         summary_number(n.size, sizeof(n.size), smx_message_size(smx_transaction_message(tx)))},
+        {"route", SMX_SLICE("user")},
+        {"upstream", slice_of_text(record->upstream)},
+        {"attempts", summary_number(n.attempts, sizeof(n.attempts), record->attempts)},
+        {"code", summary_number(n.code, sizeof(n.code), reply->code)},
+        {"enhanced", summary_enhanced(n.enhanced, sizeof(n.enhanced), reply->enhanced)},
+        {"phase", record->has_phase ? slice_of_text(smx_client_phase_text(record->phase))
+                                    : (smx_slice){NULL, 0}},
+        {"tls", session->tls_protocol},
+        {"delay_ms", summary_number(n.delay, sizeof(n.delay), took)},
+        {"outcome", slice_of_text(mux_outcome_text(outcome))},
+        {"message_id", summary_message_id(tx)},
+    };
+    worker->log(worker->log_arg, SMX_LOG_INFO, "message", session->id, fields,
+                sizeof(fields) / sizeof(fields[0]));
+}
+
+void mux_summary_init(mux_worker *worker)
+{
+    worker->summary = (smx_middleware){
+        .version = SMX_MIDDLEWARE_VERSION,
+        .name = "summary",
+        .arg = worker,
+        .before = summary_before,
+        .after = summary_after,
+    };
+}

@@ -1,0 +1,123 @@
+/* One worker's part of the multiplexer: its pools, and the deliveries under way. */
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "mux/mux_internal.h"
+
+static int worker_open_pool(mux_worker *worker, size_t i, problem *p)
+{
+    const upstream_options *o = &worker->mux->options->upstreams[i];
+    if (o->tls != SMX_TLS_OFF) {
+        problem cause = {0};
+        int error =
+            smx_client_tls_new(o->ca_file, o->cert_file, o->key_file, &worker->tls[i], cause.text);
+        if (error != 0)
+            return problem_set(p, error, "upstreams.%s: %.400s", o->name, cause.text);
+    }
+    return upstream_pool_new(worker->loop, worker->mux->upstreams[i],
+                             worker->mux->options->hostname, worker->tls[i], worker->log,
+                             worker->log_arg, &worker->pools[i]);
+}
+
+static void worker_drain_time(timer_entry *self)
+{
+    mux_worker *worker = list_member(self, mux_worker, drain_timer);
+    worker->cut = true;
+    for (size_t i = 0; i < worker->mux->options->upstream_count; i++)
+        upstream_pool_abort(worker->pools[i]);
+}
+
+int mux_worker_new(mux *m, smx_loop *loop, smx_log_fn *log, void *log_arg, mux_worker **out,
+                   problem *p)
+{
+    size_t count = m->options->upstream_count;
+    mux_worker *worker = calloc(1, sizeof(*worker));
+    if (worker == NULL)
+        return problem_set(p, SMX_E_NOMEM, "out of memory");
+    worker->mux = m;
+    worker->loop = loop;
+    worker->log = log;
+    worker->log_arg = log_arg;
+    worker->drain_timer.fn = worker_drain_time;
+    worker->pools = calloc(count, sizeof(*worker->pools));
+    worker->tls = calloc(count, sizeof(*worker->tls));
+    int error = worker->pools == NULL || worker->tls == NULL
+                    ? problem_set(p, SMX_E_NOMEM, "out of memory")
+                    : 0;
+    if (getrandom(&worker->random, sizeof(worker->random), 0) < 0)
+        worker->random = (uint64_t)(uintptr_t)worker;
+    for (size_t i = 0; i < count && error == 0; i++)
+        error = worker_open_pool(worker, i, p);
+    if (error != 0) {
+        mux_worker_free(worker);
+        return error;
+    }
+    mux_summary_init(worker);
+    *out = worker;
+    return 0;
+}
+
+void mux_worker_set_server(mux_worker *worker, smx_server *server)
+{
+    worker->server = server;
+}
+
+const smx_middleware *mux_worker_summary(mux_worker *worker)
+{
+    return &worker->summary;
+}
+
+/* A step of a 64-bit generator (xorshift); only spreads load, keeps no secret. */
+uint64_t mux_worker_random(mux_worker *worker)
+{
+    worker->random ^= worker->random << 13;
+    worker->random ^= worker->random >> 7;
+    worker->random ^= worker->random << 17;
+    return worker->random;
+}
+
+/* ---- the end ---- */
+
+static void worker_pool_closed(void *arg)
+{
+    mux_worker *worker = arg;
+    if (--worker->pools_open > 0)
+        return;
+    timer_clear(&worker->drain_timer);
+    worker->drained(worker->drained_arg);
+}
+
+/* Pools close when no delivery needs them any more. */
+void mux_worker_check_drained(mux_worker *worker)
+{
+    if (!worker->draining || worker->pools_open > 0 || worker->deliveries.count > 0)
+        return;
+    worker->pools_open = worker->mux->options->upstream_count;
+    for (size_t i = 0; i < worker->mux->options->upstream_count; i++)
+        upstream_pool_close(worker->pools[i], worker_pool_closed, worker);
+}
+
+void mux_worker_drain(mux_worker *worker, uint64_t deadline, void (*done)(void *arg), void *arg)
+{
+    worker->draining = true;
+    worker->drained = done;
+    worker->drained_arg = arg;
+    timer_set(loop_timers(worker->loop), &worker->drain_timer, deadline);
+    mux_worker_check_drained(worker);
+}
+
+void mux_worker_free(mux_worker *worker)
+{
+    if (worker == NULL)
+        return;
+    timer_clear(&worker->drain_timer);
+    for (size_t i = 0; i < worker->mux->options->upstream_count; i++) {
+        if (worker->pools != NULL)
+            upstream_pool_free(worker->pools[i]);
+        if (worker->tls != NULL)
+            smx_client_tls_free(worker->tls[i]);
+    }
+    free(worker->pools);
+    free(worker->tls);
+    free(worker);
+}
