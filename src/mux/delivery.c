@@ -58,7 +58,11 @@ static void delivery_finish(delivery *d, mux_outcome outcome, const smx_reply *r
     list_remove(&d->node);
     buffer_free(&d->header);
     buffer_free(&d->reasons);
-    (void)smx_transaction_reply(worker->server, ticket, reply);
+    int error = smx_transaction_reply(worker->server, ticket, reply);
+    if (error != 0 && worker->log != NULL) {
+        smx_log_field fields[] = {{"reason", slice_of_text(smx_error_text(error))}};
+        worker->log(worker->log_arg, SMX_LOG_ERROR, "reply_lost", 0, fields, 1);
+    }
     mux_worker_check_drained(worker);
 }
 
@@ -365,8 +369,8 @@ static void delivery_client_gone(void *arg)
 {
     delivery *d = arg;
     d->client_gone = true;
-    if (d->attempt != NULL)
-        (void)upstream_attempt_cancel(d->attempt);
+    if (d->attempt != NULL && upstream_attempt_cancel(d->attempt) == SMX_E_LATE)
+        d->client_gone = false; /* the whole message was handed over: its outcome counts */
 }
 
 static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, mux_user *user)
