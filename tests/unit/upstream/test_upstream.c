@@ -1,0 +1,147 @@
+/* What workers share of a provider: permits in order, suspension and its growth. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "upstream/upstream.h"
+
+enum { MINUTE = 60000 };
+
+typedef struct waiting {
+    upstream_waiter waiter;
+    smx_loop *loop;
+    int *turn;
+    int granted; /* which turn it got; 0: none */
+    bool last;
+} waiting;
+
+static void on_granted(void *arg)
+{
+    waiting *w = arg;
+    w->granted = ++*w->turn;
+    if (w->last)
+        smx_loop_stop(w->loop);
+}
+
+static upstream *upstream_with(upstream_options *options, uint32_t connections)
+{
+    upstream *u = NULL;
+    *options = (upstream_options){.name = "one", .max_connections = connections};
+    assert_int_equal(upstream_new(options, &u), 0);
+    return u;
+}
+
+static void upstream_permit__goes_to_waiters_in_their_order(void **state)
+{
+    (void)state;
+    upstream_options options;
+    upstream *u = upstream_with(&options, 1);
+    smx_loop *loop = NULL;
+    int turn = 0;
+    waiting w[3];
+    assert_int_equal(smx_loop_new(NULL, &loop), 0);
+    for (size_t i = 0; i < 3; i++) {
+        w[i] = (waiting){.loop = loop, .turn = &turn, .last = i == 2};
+        w[i].waiter = (upstream_waiter){.loop = loop, .granted = on_granted, .arg = &w[i]};
+    }
+    upstream_waiter holder = {.loop = loop};
+    assert_true(upstream_permit_take(u, &holder));
+    for (size_t i = 0; i < 3; i++)
+        assert_false(upstream_permit_take(u, &w[i].waiter));
+    assert_false(upstream_permit_cancel(u, &w[1].waiter));
+    upstream_permit_give(u); /* to the first */
+    upstream_permit_give(u); /* the first's, to the third: the second has left */
+    smx_loop_run(loop);
+    assert_int_equal(w[0].granted, 1);
+    assert_int_equal(w[1].granted, 0);
+    assert_int_equal(w[2].granted, 2);
+    upstream_permit_give(u);
+    assert_true(upstream_permit_take(u, &holder));
+    smx_loop_free(loop);
+    upstream_free(u);
+}
+
+static void upstream_permit__a_grant_under_way_is_told_when_cancelled(void **state)
+{
+    (void)state;
+    upstream_options options;
+    upstream *u = upstream_with(&options, 1);
+    smx_loop *loop = NULL;
+    int turn = 0;
+    assert_int_equal(smx_loop_new(NULL, &loop), 0);
+    waiting w = {.loop = loop, .turn = &turn, .last = true};
+    w.waiter = (upstream_waiter){.loop = loop, .granted = on_granted, .arg = &w};
+    upstream_waiter holder = {.loop = loop};
+    assert_true(upstream_permit_take(u, &holder));
+    assert_false(upstream_permit_take(u, &w.waiter));
+    upstream_permit_give(u);
+    assert_true(upstream_permit_cancel(u, &w.waiter));
+    smx_loop_run(loop);
+    assert_int_equal(w.granted, 1);
+    smx_loop_free(loop);
+    upstream_free(u);
+}
+
+static void upstream_connection__a_waiter_of_the_same_worker_gets_it(void **state)
+{
+    (void)state;
+    upstream_options options;
+    upstream *u = upstream_with(&options, 1);
+    smx_loop *here = (smx_loop *)&options; /* only compared here */
+    upstream_holder holder = {.loop = here};
+    upstream_waiter first = {.loop = here};
+    upstream_waiter second = {.loop = here};
+    upstream_waiter *next = NULL;
+    upstream_holder_add(u, &holder);
+    assert_true(upstream_permit_take(u, &first));
+    assert_int_equal(upstream_connection_free(u, &holder, &next), UPSTREAM_NEXT_IDLE);
+    assert_int_equal(holder.idle, 1);
+    upstream_connection_taken(u, &holder);
+    assert_int_equal(holder.idle, 0);
+    assert_false(upstream_permit_take(u, &second));
+    assert_int_equal(upstream_connection_free(u, &holder, &next), UPSTREAM_NEXT_WAITER);
+    assert_ptr_equal(next, &second);
+    upstream_waiter stranger = {.loop = (smx_loop *)&holder};
+    assert_false(upstream_permit_take(u, &stranger));
+    assert_int_equal(upstream_connection_free(u, &holder, &next), UPSTREAM_NEXT_CLOSE);
+    assert_false(upstream_permit_cancel(u, &stranger));
+    upstream_holder_remove(u, &holder);
+    upstream_free(u);
+}
+
+static void upstream_suspension__doubles_up_to_six_hours(void **state)
+{
+    (void)state;
+    static const uint64_t minutes[] = {15, 30, 60, 120, 240, 360, 360};
+    upstream_options options;
+    upstream *u = upstream_with(&options, 0);
+    uint64_t now = 1000;
+    uint64_t until = 0;
+    for (size_t i = 0; i < sizeof(minutes) / sizeof(minutes[0]); i++) {
+        bool is_new = false;
+        assert_int_equal(upstream_suspend(u, now, &is_new), now + minutes[i] * MINUTE);
+        assert_true(is_new);
+        assert_int_equal(upstream_suspend(u, now + 5, &is_new), now + minutes[i] * MINUTE);
+        assert_false(is_new);
+        now += minutes[i] * MINUTE;
+        assert_true(upstream_is_suspended(u, now - 1, &until));
+        assert_false(upstream_is_suspended(u, now, &until));
+    }
+    upstream_resume(u);
+    bool is_new = false;
+    assert_int_equal(upstream_suspend(u, now, &is_new), now + 15 * MINUTE);
+    upstream_free(u);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(upstream_permit__goes_to_waiters_in_their_order),
+        cmocka_unit_test(upstream_permit__a_grant_under_way_is_told_when_cancelled),
+        cmocka_unit_test(upstream_connection__a_waiter_of_the_same_worker_gets_it),
+        cmocka_unit_test(upstream_suspension__doubles_up_to_six_hours),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
