@@ -67,7 +67,7 @@ get_nginx() {
 }
 
 get_nodemailer() {
-  npm install --silent --no-audit --no-fund --prefix "$peers/node" "$nodemailer"
+  npm install --loglevel=error --no-audit --no-fund --prefix "$peers/node" "$nodemailer"
 }
 
 # once NAME: nothing to do when its stamp is there.
