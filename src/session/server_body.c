@@ -247,6 +247,19 @@ static void end_refused(smx_server_session *s)
     session_server_reply_deferred(s);
 }
 
+static void remember_tail(smx_server_session *s, smx_slice piece)
+{
+    for (size_t i = piece.len > 4 ? piece.len - 4 : 0; i < piece.len; i++)
+        s->body.tail = s->body.tail << 8 | (unsigned char)piece.data[i];
+}
+
+/* CR CR LF . CR LF: others on the way here may take this for text, and what follows for the rest
+ * of the message. It is not listened to. */
+static bool ends_doubtfully(const smx_server_session *s)
+{
+    return (s->body.tail & 0xffffff) == ('\r' << 16 | '\r' << 8 | '\n');
+}
+
 /* ---- DATA ---- */
 
 /* Octets at the start of `in` that the decoder can take without a fatal fault. */
@@ -285,6 +298,7 @@ size_t session_server_state_data(smx_server_session *s, smx_slice in, smx_server
     }
     s->body.decoder = decoder;
     progress(s, used);
+    remember_tail(s, piece);
     hand_on(s, piece, event);
     return used;
 }
@@ -298,11 +312,15 @@ size_t session_server_state_data_rest(smx_server_session *s, smx_slice in, smx_s
         size_t step = smx_dot_decode(&s->body.decoder, slice_from(in, used), &piece);
         if (step == 0 && piece.len == 0)
             break;
+        remember_tail(s, piece);
         used += step;
     }
     progress(s, used);
-    if (s->body.decoder.done)
-        end_refused(s);
+    if (!s->body.decoder.done)
+        return used;
+    end_refused(s);
+    if (ends_doubtfully(s))
+        session_server_close(s, SMX_CLOSE_PROTOCOL, NULL);
     return used;
 }
 

@@ -129,6 +129,7 @@ struct smx_server_session {
         bool last;          /* BDAT LAST */
         uint64_t remaining; /* of the chunk */
         uint64_t size;      /* handed on so far */
+        uint32_t tail;      /* the last octets of DATA */
     } body;
 
     /* The reply to a body that is thrown away, due at its end. */
