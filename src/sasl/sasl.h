@@ -11,7 +11,7 @@ typedef struct sasl_server sasl_server;
 
 typedef enum sasl_step {
     SASL_CHALLENGE, /* send `output` and come again with the response */
-    SASL_PASSWORD,  /* PLAIN, LOGIN: check sasl_server_user's password, then sasl_server_decide */
+    SASL_PASSWORD,  /* PLAIN, LOGIN: over; the owner judges sasl_server_user's password */
     SASL_SUCCESS,   /* the client has proved to be sasl_server_user */
     SASL_FAILURE,   /* it has not (535 5.7.8) */
     SASL_MALFORMED, /* it broke the mechanism's syntax (501 5.5.2) */
