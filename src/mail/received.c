@@ -56,7 +56,7 @@ static void received_clause(writer *w, const char *before, smx_slice text, const
 int smx_received_write(const smx_received *received, char *out, size_t capacity, size_t *len)
 {
     char date[CLOCK_TEXT];
-    writer w = {.out = out, .capacity = capacity < SMX_RECEIVED_MAX ? capacity : SMX_RECEIVED_MAX};
+    writer w = writer_to(out, capacity < SMX_RECEIVED_MAX ? capacity : SMX_RECEIVED_MAX);
     writer_text(&w, "Received:");
     received_from(&w, received);
     received_clause(&w, w.len == strlen("Received:") ? " by " : "by ", received->by, RECEIVED_ATOM,
