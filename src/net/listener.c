@@ -135,7 +135,7 @@ static int listener_open_tcp(listener *l, const endpoint *at, const listener_opt
                              problem *p)
 {
     listener_address address;
-    socklen_t size;
+    socklen_t size = 0;
     int error = listener_parse_address(at, &address, &size, p);
     if (error != 0)
         return error;
