@@ -95,8 +95,8 @@ void connection_pause(connection *c, bool paused);
 /* Begins the handshake; what is queued in clear text goes out before it. `secured` follows. Kept
  * clear-text octets at that moment are an attack (ATTACKS 12, 13): SMX_E_PROTOCOL. */
 SMX_MUST_USE int connection_secure_server(connection *c, tls_server *server);
-/* `name`: for SNI and for verification (RFC 6125: SAN dNSName or iPAddress, never CN). A resumed
- * session of `session_key` (the pool's key) is offered when the client context has one. */
+/* `name`: for SNI and for verification (RFC 6125: SAN dNSName or iPAddress, never CN). A session that
+ * `client` remembers of this name and this way of verifying is offered. */
 SMX_MUST_USE int connection_secure_client(connection *c, tls_client *client, smx_slice name,
                                           tls_verify verify);
 

@@ -22,11 +22,12 @@ typedef struct tls_server tls_server;
 typedef struct tls_server_options {
     const tls_certificate *certificates; /* copied */
     size_t certificate_count;            /* at least 1 */
-    const char *client_ca_file;          /* NULL: client certificates are not asked for */
+    const char *client_ca_file;          /* NULL: client certificates are not asked for; else a
+                                            client must show one of these CAs */
 } tls_server_options;
 
-/* The problem names the file and says what is wrong: unreadable, not PEM, the key does not match,
- * expired (that one only through `warning`, which may be NULL). */
+/* The problem names the file and says what is wrong: unreadable, not PEM, the key does not match. On
+ * success `p` is empty, or warns that a certificate has expired. */
 SMX_MUST_USE int tls_server_new(const tls_server_options *options, tls_server **server, problem *p);
 /* Loads the files again if one changed (time, size, inode); keeps the old ones when the new ones
  * are bad. 1: loaded, 0: nothing changed, negative: an error with its problem. */
@@ -34,7 +35,8 @@ SMX_MUST_USE int tls_server_refresh(tls_server *server, problem *p);
 void tls_server_free(tls_server *server);
 struct ssl_ctx_st *tls_server_context(tls_server *server);
 
-/* The client's side. */
+/* The client's side. It remembers sessions, to resume them with the same name and the same way of
+ * judging. Reference-counted; one thread may use it at a time: one for each loop. */
 typedef struct tls_client tls_client;
 
 typedef struct tls_client_options {
