@@ -17,7 +17,7 @@
 #include "net/loop_internal.h"
 #include "net/octet_queue.h"
 
-struct connection_tls;
+typedef struct connection_tls connection_tls;
 typedef struct connection_opening connection_opening;
 
 /* How octets get from the socket to the owner and back. Errors of the socket are not returned here:
@@ -67,7 +67,7 @@ struct connection {
     const connection_handler *handler;
     void *owner;
     const connection_transport *transport;
-    struct connection_tls *tls;  /* NULL in clear text */
+    connection_tls *tls;         /* NULL in clear text */
     connection_opening *opening; /* NULL once connected */
     loop_resident resident;
     loop_turn_end turn_end;
