@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "base/clock.h"
+#include "net/connection_internal.h"
 
 static void peer_on_connected(void *owner, int error)
 {
@@ -197,4 +198,13 @@ void peers_close(peers *p)
 void peer_queue(peer *end, const char *text)
 {
     assert_int_equal(connection_queue(end->c, slice_of_text(text)), 0);
+}
+
+void peers_shrink_buffers(peers *p)
+{
+    int size = 16384;
+    (void)uv_send_buffer_size(&p->client.c->uv.handle, &size);
+    (void)uv_send_buffer_size(&p->server.c->uv.handle, &size);
+    (void)uv_recv_buffer_size(&p->client.c->uv.handle, &size);
+    (void)uv_recv_buffer_size(&p->server.c->uv.handle, &size);
 }

@@ -73,6 +73,9 @@ void peers_connect(peers *p);
 /* Closes both ends and waits for the last callbacks. */
 void peers_close(peers *p);
 
+/* Small buffers of the sockets, so that backpressure comes early. */
+void peers_shrink_buffers(peers *p);
+
 void peer_queue(peer *end, const char *text);
 #define assert_got(end, text)                                                                      \
     do {                                                                                           \
