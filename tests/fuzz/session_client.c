@@ -7,10 +7,8 @@
  * The input: three octets that choose options and habits, then what the server says. 0xff ends a
  * flight: only then the owner sends what it has, so that a server that talks too early always does.
  */
-#include <assert.h>
-#include <stdlib.h>
-
 #include "base/buffer.h"
+#include "fuzz.h"
 #include "smx/session.h"
 
 enum { HEADER = 3, TRANSACTIONS = 3, RECIPIENTS = 3, FLIGHT_END = 0xff };
@@ -43,17 +41,11 @@ static void must(int error)
         abort();
 }
 
-static void check(bool claim)
-{
-    if (!claim)
-        abort();
-}
-
 static void owner_check_output(const owner *o, smx_slice line)
 {
     bool secret = slice_starts_with(line, SMX_SLICE("AUTH ")) ||
                   slice_starts_with(line, SMX_SLICE("MAIL FROM"));
-    check(!secret || o->options.tls != SMX_TLS_REQUIRED || o->tls);
+    FUZZ_CHECK(!secret || o->options.tls != SMX_TLS_REQUIRED || o->tls);
 }
 
 static void owner_send(owner *o)
@@ -89,7 +81,7 @@ static void owner_begin(owner *o)
         .hold_data = (o->habits & HOLDS) != 0,
         .no_chunking = (o->habits & NO_CHUNKING) != 0,
     };
-    check(o->outcomes_due == 0);
+    FUZZ_CHECK(o->outcomes_due == 0);
     must(smx_client_session_begin(o->session, 0, &t));
     o->transactions++;
     o->outcomes_due = 1;
@@ -117,7 +109,7 @@ static void owner_give_body(owner *o)
     if (error == 0 || error == SMX_E_AGAIN)
         error = smx_client_session_body_end(o->session, 0);
     o->ended = error == 0;
-    check(error == 0 || error == SMX_E_PROTOCOL);
+    FUZZ_CHECK(error == 0 || error == SMX_E_PROTOCOL);
 }
 
 static void owner_decide(owner *o, bool proceed)
@@ -132,13 +124,13 @@ static void owner_decide(owner *o, bool proceed)
 
 static void owner_outcome(owner *o)
 {
-    check(o->outcomes_due > 0);
+    FUZZ_CHECK(o->outcomes_due > 0);
     o->outcomes_due--;
 }
 
 static void owner_rcpt_reply(owner *o, const smx_client_event *event)
 {
-    check(event->index == o->answered && o->outcomes_due == 1);
+    FUZZ_CHECK(event->index == o->answered && o->outcomes_due == 1);
     o->answered++;
     o->taken += event->reply.code / 100 == 2;
     if (o->answered == o->recipient_count && o->taken == 0)
@@ -155,23 +147,23 @@ static void owner_mail_reply(owner *o, const smx_client_event *event)
 
 static void owner_body_wanted(owner *o)
 {
-    check(o->outcomes_due == 1 && o->taken > 0);
+    FUZZ_CHECK(o->outcomes_due == 1 && o->taken > 0);
     owner_give_body(o);
 }
 
 static void owner_failed(owner *o, const smx_client_failure *failure)
 {
-    check(failure->in_transaction == (o->outcomes_due > 0));
-    check(!failure->outcome_unknown || (failure->in_transaction && o->ended));
-    check(!failure->outcome_unknown || smx_client_session_output(o->session).len == 0);
-    check(!failure->first_reply || failure->in_transaction);
+    FUZZ_CHECK(failure->in_transaction == (o->outcomes_due > 0));
+    FUZZ_CHECK(!failure->outcome_unknown || (failure->in_transaction && o->ended));
+    FUZZ_CHECK(!failure->outcome_unknown || smx_client_session_output(o->session).len == 0);
+    FUZZ_CHECK(!failure->first_reply || failure->in_transaction);
     o->outcomes_due = 0;
     o->over = true;
 }
 
 static void owner_final_reply(owner *o)
 {
-    check(o->ended && o->outcomes_due > 0);
+    FUZZ_CHECK(o->ended && o->outcomes_due > 0);
     /* The first of LMTP's: the others are due from now on. */
     if (o->options.lmtp && o->taken > 0) {
         o->outcomes_due = o->taken;
@@ -182,7 +174,7 @@ static void owner_final_reply(owner *o)
 
 static void owner_act(owner *o, const smx_client_event *event)
 {
-    check(!o->over || event->type == SMX_CLIENT_NONE);
+    FUZZ_CHECK(!o->over || event->type == SMX_CLIENT_NONE);
     switch (event->type) {
     case SMX_CLIENT_NONE:
         break;
@@ -220,7 +212,7 @@ static void owner_act(owner *o, const smx_client_event *event)
         owner_failed(o, event->failure);
         break;
     case SMX_CLIENT_CLOSED:
-        check(o->outcomes_due == 0);
+        FUZZ_CHECK(o->outcomes_due == 0);
         o->over = true;
         break;
     }
@@ -247,7 +239,7 @@ static void owner_pull(owner *o, uint64_t now)
     do {
         smx_slice in = buffer_slice(&o->rest);
         size_t used = smx_client_session_feed(o->session, now, in, &event);
-        check(used <= in.len);
+        FUZZ_CHECK(used <= in.len);
         owner_note(o, &event);
         owner_act(o, &event);
         buffer_consume(&o->rest, used);
@@ -306,14 +298,12 @@ static void owner_run(owner *o, const uint8_t *header, smx_slice said, size_t ch
     while (slice_cut(&said, (char)FLIGHT_END, &flight))
         owner_hear(o, flight, chunk);
     uint64_t deadline = smx_client_session_deadline(o->session);
-    check(!o->over || deadline == SMX_DEADLINE_NEVER);
+    FUZZ_CHECK(!o->over || deadline == SMX_DEADLINE_NEVER);
     if (deadline != SMX_DEADLINE_NEVER) {
         owner_pull(o, deadline);
-        check(o->over);
+        FUZZ_CHECK(o->over);
     }
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -326,8 +316,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < sizeof chunks / sizeof chunks[0]; i++) {
         owner split;
         owner_run(&split, data, said, chunks[i]);
-        check(slice_equal(buffer_slice(&whole.events), buffer_slice(&split.events)));
-        check(slice_equal(buffer_slice(&whole.output), buffer_slice(&split.output)));
+        FUZZ_CHECK(slice_equal(buffer_slice(&whole.events), buffer_slice(&split.events)));
+        FUZZ_CHECK(slice_equal(buffer_slice(&whole.output), buffer_slice(&split.output)));
         owner_free(&split);
     }
     owner_free(&whole);

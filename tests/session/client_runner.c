@@ -14,7 +14,7 @@ typedef struct runner {
 
 static void read_whole(const char *path, buffer *text)
 {
-    FILE *file = fopen(path, "rb");
+    FILE *file = fopen(path, "re");
     size_t got = 1;
     if (file == NULL)
         abort();
