@@ -58,7 +58,7 @@ static bool crypt_is_whole(const crypt_form *form, smx_slice stored)
         return false;
     memcpy(setting, stored.data, stored.len);
     setting[stored.len] = '\0';
-    return crypt_checksalt(setting) == CRYPT_SALT_OK;
+    return crypt_checksalt(setting) != CRYPT_SALT_INVALID;
 }
 
 static int password_check_crypt(smx_slice stored, problem *p)

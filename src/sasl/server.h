@@ -18,7 +18,8 @@ struct sasl_server {
     buffer password;
     Gsasl *gsasl; /* SCRAM */
     Gsasl_session *session;
-    bool is_known; /* SCRAM: the user exists */
+    int load_result; /* SCRAM: whether libgsasl got what it asked for */
+    bool is_known;   /* SCRAM: the user exists */
 };
 
 struct sasl_mechanism {

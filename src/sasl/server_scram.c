@@ -88,7 +88,9 @@ static int scram_callback(Gsasl *gsasl, Gsasl_session *session, Gsasl_property p
     (void)gsasl;
     if (property != GSASL_SCRAM_ITER)
         return GSASL_NO_CALLBACK;
-    return scram_load(gsasl_session_hook_get(session), session);
+    sasl_server *server = gsasl_session_hook_get(session);
+    server->load_result = scram_load(server, session);
+    return server->load_result;
 }
 
 static int scram_start(sasl_server *server)
@@ -141,6 +143,9 @@ static sasl_step scram_step(sasl_server *server, bool has_input, smx_slice input
     if (server->stage == SCRAM_FIRST && input.data[0] == 'p')
         return SASL_FAILURE;
     int result = gsasl_step(server->session, input.data, input.len, &answer, &len);
+    /* Without keys libgsasl would go on with a salt of its own. */
+    if (server->load_result != GSASL_OK)
+        result = server->load_result;
     sasl_step step = SASL_CHALLENGE;
     if (result != (server->stage == SCRAM_FIRST ? GSASL_NEEDS_MORE : GSASL_OK))
         step = scram_refusal(result);
