@@ -372,6 +372,7 @@ static void log_event(server_owner *o, const smx_server_event *event)
         server_owner_must(buffer_append(&o->body, event->text));
         return;
     }
+    o->exchange = o->exchange && event->type != SMX_SERVER_AUTH_CANCELLED;
     server_owner_end_body(o);
     server_owner_must(buffer_append_text(&o->log, events[event->type].name));
     log_details(o, event);
@@ -445,11 +446,13 @@ static void give(server_owner *o, smx_ticket ticket, smx_server_event_type type,
     int error;
     bool auth = type == SMX_SERVER_AUTH || type == SMX_SERVER_AUTH_RESPONSE;
     smx_reply reply = {0};
+    o->exchange = false;
     if (slice_find(verdict, '|') < verdict.len) {
         error = answer_each(o, ticket, verdict);
     } else {
         reply = read_reply(o, verdict);
-        if (auth && reply.code == 334)
+        o->exchange = auth && reply.code == 334;
+        if (o->exchange)
             error = smx_server_session_challenge(o->session, ticket, reply.text);
         else
             error = smx_server_session_answer(o->session, ticket, &reply);

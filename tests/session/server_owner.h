@@ -33,6 +33,7 @@ typedef struct server_owner {
     smx_ticket last_ticket;
     smx_server_event_type waiting; /* of the ticket that was left waiting, or NONE */
     bool closed;
+    bool exchange;                      /* a challenge was given */
     unsigned mails;                     /* MAIL events that neither EOM nor RESET has followed */
     char problem[SERVER_OWNER_PROBLEM]; /* what went wrong first; empty: nothing */
 } server_owner;
