@@ -29,28 +29,26 @@ static void choose(server_owner *o, const uint8_t *data)
     }
 }
 
-/* The commands that nothing may follow before their reply. */
-static bool is_alone(const server_owner *o, smx_slice line)
-{
-    smx_command command;
-    if (line.len > 0 && line.data[line.len - 1] == '\r')
-        line.len--;
-    smx_command_parse(line, &command);
-    return o->exchange || command.verb == SMX_VERB_AUTH || command.verb == SMX_VERB_STARTTLS;
-}
-
-/* Where the line behind which the piece ends began: what is left over, and the piece. */
+/* True if the octets before `end` may be a line that nothing may follow before its reply: AUTH,
+ * STARTTLS, a response. (Where a command begins is not known behind a chunk: anywhere in it.) */
 static bool ends_alone(const server_owner *o, smx_slice in, size_t end)
 {
-    smx_slice before = slice_to(in, end);
+    char line[16] = {0}; /* the last octets, as capitals */
     if (end == 0 || in.data[end - 1] != '\n')
         return false;
-    size_t start = slice_find_last(slice_to(before, end - 1), '\n');
-    start = start == end - 1 ? 0 : start + 1;
-    size_t waited = slice_find_last(before, (char)WAIT);
-    if (waited < end && waited + 1 > start)
-        start = waited + 1;
-    return is_alone(o, slice_of(in.data + start, end - 1 - start));
+    if (o->exchange)
+        return true;
+    for (size_t i = end - 1; i > 0 && in.data[i - 1] != '\n'; i--) {
+        if (in.data[i - 1] == (char)WAIT)
+            continue;
+        memmove(line + 1, line, sizeof line - 2);
+        line[0] = ascii_upper(in.data[i - 1]);
+        smx_slice start = slice_of_text(line);
+        if (slice_starts_with(start, SMX_SLICE("AUTH")) ||
+            slice_starts_with(start, SMX_SLICE("STARTTLS")))
+            return true;
+    }
+    return false;
 }
 
 /* Octets that the client sends without waiting. */
