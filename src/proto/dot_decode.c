@@ -70,14 +70,13 @@ static size_t dot_decode_run(smx_dot_decoder *decoder, smx_slice in, smx_slice *
 
 size_t smx_dot_decode(smx_dot_decoder *decoder, smx_slice in, smx_slice *piece)
 {
-    *piece = SMX_SLICE("");
     size_t taken = 0;
-    while (!decoder->done && taken < in.len && decoder->state >= DECODE_DOT) {
-        taken += dot_decode_held(decoder, in.data[taken], piece);
-        if (piece->len > 0)
-            return taken;
+    *piece = SMX_SLICE("");
+    while (!decoder->done && taken < in.len && piece->len == 0) {
+        if (decoder->state >= DECODE_DOT)
+            taken += dot_decode_held(decoder, in.data[taken], piece);
+        else
+            taken += dot_decode_run(decoder, slice_from(in, taken), piece);
     }
-    if (decoder->done || taken == in.len)
-        return taken;
-    return taken + dot_decode_run(decoder, slice_from(in, taken), piece);
+    return taken;
 }
