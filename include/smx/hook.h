@@ -23,7 +23,7 @@ extern "C" {
     X(DATA, "data")       /* the whole envelope; before 354, or at the first BDAT */               \
     X(HEADER, "header")   /* `text`: the header section is complete */                             \
     X(BODY, "body")       /* `text`: a chunk of the body, as it came */                            \
-    X(EOM, "eom")         /* `message`: whole */                                                   \
+    X(EOM, "eom")         /* `message`: whole; `text`: its header section as changed so far */     \
     X(RESET, "reset")     /* the transaction is over; no verdict is asked for */                   \
     X(CLOSE, "close")     /* the session is over; no verdict is asked for */
 
@@ -53,6 +53,8 @@ typedef struct smx_verdict {
     smx_reply reply; /* copied when the hook returns */
 } smx_verdict;
 
+struct smx_user;
+
 /* What is known of the session that a hook, a middleware or a handler is asked about. */
 typedef struct smx_session_view {
     uint64_t id;                 /* number of the session in this process */
@@ -67,6 +69,7 @@ typedef struct smx_session_view {
     smx_slice tls_cipher;
     bool authenticated;          /* by AUTH, trust, or XCLIENT LOGIN */
     smx_slice user;              /* the user's name, or empty */
+    const struct smx_user *account; /* the same user's record (smx/server.h), or NULL */
 } smx_session_view;
 
 typedef struct smx_hook_call smx_hook_call;
@@ -108,7 +111,8 @@ typedef smx_verdict smx_hook_fn(void *arg, smx_hook_call *call);
 
 enum smx_hook_flag {
     SMX_HOOK_HOLD = 1,     /* it may change header or body at EOM: the message is held whole */
-    SMX_HOOK_BLOCKING = 2, /* it may block: it runs on the pool's threads, several at a time */
+    SMX_HOOK_BLOCKING = 2, /* it may block: it runs on the pool's threads, several at a time, and
+                              gives its verdict when it returns, never SMX_VERDICT_LATER */
 };
 
 /* What happens when a hook fails: its time is over, it gave nonsense, or a change was too late. */

@@ -44,7 +44,8 @@ SMX_API smx_slice smx_transaction_id(const smx_transaction *tx);
 /* Wall clock of its MAIL, milliseconds since 1970. */
 SMX_API uint64_t smx_transaction_started(const smx_transaction *tx);
 /* The header section as hooks and middleware have left it, and the message's body offset: what a
- * handler should pass on. The slice lives as long as the transaction, or until the next edit. */
+ * handler should pass on. The slice lives as long as the transaction, or until the next edit; its
+ * data is NULL when out of memory. */
 SMX_API smx_slice smx_transaction_header(const smx_transaction *tx);
 /* Edits of the header section (smx/message.h). NULL when out of memory. */
 SMX_API smx_header_edit *smx_transaction_edit(smx_transaction *tx);

@@ -20,4 +20,7 @@ bool change_is_of_header(hook_change_kind kind);
 SMX_MUST_USE int apply_body(const smx_message *message, smx_slice body,
                             const smx_message_options *options, smx_message **changed);
 
+/* A copy whose strings lie in the arena, for those who look at it when the session may be gone. */
+SMX_MUST_USE int session_view_copy(arena *a, const smx_session_view *from, smx_session_view *to);
+
 #endif

@@ -1,16 +1,18 @@
 /* A view that outlives the session it was taken from: for BLOCKING hooks on their threads. */
+#include "hook/apply.h"
 #include "hook/table.h"
 #include "mail/envelope.h"
 
-static int copy_session(arena *a, const smx_session_view *from, smx_session_view *to)
+int session_view_copy(arena *a, const smx_session_view *from, smx_session_view *to)
 {
-    *to = *from;
-    smx_slice *const texts[] = {&to->listener,     &to->client_name, &to->helo,
-                                &to->tls_protocol, &to->tls_cipher,  &to->user};
-    int error = 0;
-    for (size_t i = 0; error == 0 && i < sizeof(texts) / sizeof(texts[0]); i++)
-        error = arena_copy(a, *texts[i], texts[i]);
-    return error;
+    smx_session_view copy = *from;
+    smx_slice *const texts[] = {&copy.listener,     &copy.client_name, &copy.helo,
+                                &copy.tls_protocol, &copy.tls_cipher,  &copy.user};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (arena_copy(a, *texts[i], texts[i]) != 0)
+            return SMX_E_NOMEM;
+    *to = copy;
+    return 0;
 }
 
 static int copy_envelope(arena *a, const smx_envelope *from, smx_envelope *to)
@@ -30,7 +32,7 @@ int view_copy(arena *a, const smx_hook_view *view, smx_hook_view *copy)
     smx_rcpt *rcpt = arena_alloc(a, sizeof(*rcpt));
     smx_slice text;
     if (session == NULL || envelope == NULL || rcpt == NULL ||
-        copy_session(a, view->session, session) != 0 || arena_copy(a, view->text, &text) != 0)
+        session_view_copy(a, view->session, session) != 0 || arena_copy(a, view->text, &text) != 0)
         return SMX_E_NOMEM;
     if (view->envelope != NULL && copy_envelope(a, view->envelope, envelope) != 0)
         return SMX_E_NOMEM;

@@ -1,0 +1,285 @@
+/* The server from the inside: its structs, and what each of its files gives to the others.
+ *
+ *   listen.c       accepts: a peer for each connection
+ *   peer.c         one connection: connection <-> machine <-> events
+ *   peer_events.c  what each event of the machine means; asks hooks
+ *   peer_verdicts.c  what each phase's verdict means
+ *   peer_body.c    octets of a message, through the hooks, into the transaction
+ *   peer_auth.c, peer_password.c, peer_proxy_header.c, peer_xclient.c, trust.c
+ *   transaction.c  a message and its envelope; outlives its peer while its reply is awaited
+ *   chain.c        middleware, handler, and their later answers
+ *
+ * A peer belongs to the server's list of its state, and frees itself when its connection is closed.
+ */
+#ifndef SERVER_INTERNAL_H
+#define SERVER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "hook/runner.h"
+#include "net/listener.h"
+#include "sasl/sasl.h"
+#include "server/shared.h"
+
+typedef struct peer peer;
+typedef struct server_door server_door;
+
+typedef struct server_listener {
+    smx_server *server;
+    smx_listener_options options; /* with the defaults filled in */
+    smx_slice name;               /* as configured */
+    listener *socket;
+    tls_server *tls;     /* NULL: no TLS */
+    timer_entry refresh; /* looks at the certificates' files */
+    smx_server_session_options session;
+} server_listener;
+
+enum { SERVER_NAME_MAX = 256 };
+
+struct smx_server {
+    smx_loop *loop;
+    smx_server_options options;
+    char hostname[SERVER_NAME_MAX];
+    char banner[SERVER_NAME_MAX]; /* the text behind it */
+    bool owns_shared;
+    smx_shared *shared;
+    smx_hooks *hooks; /* NULL: there are none */
+    server_door *door;
+    server_listener **listeners;
+    size_t listener_count;
+
+    list open;    /* peers by state */
+    list closing; /* their last octets are on their way */
+    list transactions;
+    map checks;            /* ticket of an AUTH to the peer whose password a thread looks at */
+    pthread_mutex_t mutex; /* guards `waiting`, and of transactions what says so */
+    map waiting;           /* ticket to the transaction whose reply is awaited */
+
+    uint32_t id_salt; /* of transactions' names */
+    uint32_t id_count;
+    uint32_t auth_delay_ms; /* before a failure is told, times the failures so far */
+
+    bool stopping;
+    bool freed;
+    timer_entry deadline; /* of the shutdown */
+    void (*done)(void *arg);
+    void *done_arg;
+
+#define SERVER_COUNTER_ENTRY(name, text) _Atomic uint64_t count_##name;
+    SMX_SERVER_COUNTER_MAP(SERVER_COUNTER_ENTRY)
+#undef SERVER_COUNTER_ENTRY
+    _Atomic uint64_t sessions;
+};
+
+/* Whose answer a transaction awaits. */
+typedef enum transaction_wait {
+    TRANSACTION_WAITS_NOT,
+    TRANSACTION_WAITS_BEFORE,  /* a middleware's */
+    TRANSACTION_WAITS_HANDLER, /* the handler's */
+} transaction_wait;
+
+enum { TRANSACTION_ID_MAX = 40 };
+
+struct smx_transaction {
+    list_node node;
+    smx_server *server;
+    peer *peer; /* NULL: the client is gone */
+    server_listener *listener;
+    arena memory;
+    smx_envelope envelope;
+    size_t capacity; /* of the envelope's recipients */
+    smx_rcpt rcpt;   /* the one that hooks are asked about */
+    smx_message *message;
+    smx_header_edit *edit;     /* NULL: nothing was changed */
+    hook_change *first_change; /* of the header section, asked for before it was whole */
+    hook_change *last_change;
+    smx_session_view session; /* a copy, made when the message is whole */
+    uint64_t started;
+    smx_slice id;
+    char id_text[TRANSACTION_ID_MAX];
+
+    /* The body on its way in. */
+    buffer chunk;              /* octets that wait for a hook */
+    uint8_t header_state;      /* octets of CRLF CRLF seen, for where the body begins */
+    bool header_told;          /* the HEADER hooks were asked */
+    bool ended;                /* the machine's EOM has come */
+    bool judged;               /* ... and was acted on */
+    bool discard;              /* 250, and nothing else */
+    bool body_changed;         /* some chunk was replaced */
+    smx_newline_check newline; /* of the replaced body */
+    smx_reply refusal;         /* code 0: none; for the end of the data */
+
+    /* The chain. */
+    smx_ticket ticket;
+    size_t ran;            /* middlewares whose `before` ran */
+    transaction_wait wait; /* these three under the server's mutex */
+    bool answered;
+    uint32_t turn; /* which wait an answer is for */
+    void (*on_gone)(void *arg);
+    void *on_gone_arg;
+};
+
+/* An AUTH exchange. */
+typedef struct peer_exchange {
+    sasl_server *sasl;
+    uint64_t started; /* of the last step */
+    bool proved;      /* only the client's last, empty response is missing */
+    bool checking;    /* a thread looks at the password */
+} peer_exchange;
+
+struct peer {
+    list_node node;
+    smx_server *server;
+    server_listener *listener;
+    connection *connection;
+    smx_server_session *machine; /* NULL: before the PROXY header or TLS, and when all is over */
+    hook_session *hooks;
+    smx_transaction *transaction; /* kept for the next one; NULL when idle */
+    peer_exchange *exchange;      /* NULL: none */
+    smx_session_view view;
+    arena memory;       /* strings of the view that are the peer's own */
+    arena asked;        /* what hooks are asked about before MAIL */
+    smx_ticket ticket;  /* the machine's, that waits */
+    uint64_t setup_due; /* PROXY header, TLS handshake */
+    uint64_t auth_due;  /* a failure is told */
+    uint64_t trim_due;
+    uint8_t auth_failures;
+    bool counted;        /* as a connection */
+    bool client_counted; /* as one of its client's */
+    bool header_wanted;  /* a PROXY header has to come */
+    bool may_xclient;
+    bool asking;  /* hooks: nothing is read on */
+    bool running; /* the machine is being fed */
+    smx_address counted_client;
+};
+
+/* ---- server.c ---- */
+
+#define server_count(server, name) ((void)((server)->count_##name++))
+void server_log(const smx_server *server, smx_log_level level, const char *event, const peer *p,
+                const smx_log_field *fields, size_t count);
+/* A peer or a transaction is gone: goes on with the shutdown, or with the server's end. */
+void server_left(smx_server *server);
+const smx_user *server_find_user(const smx_server *server, smx_slice name);
+
+/* ---- door.c: the way back onto the loop, which may be closed ---- */
+
+SMX_MUST_USE int door_new(smx_server *server, server_door **door);
+server_door *door_share(server_door *door);
+/* No function that was posted finds the server any more. */
+void door_close(server_door *door);
+void door_release(server_door *door);
+/* The server, or NULL. On the loop's thread. */
+smx_server *door_server(const server_door *door);
+/* SMX_E_GONE when it is closed. Any thread. */
+SMX_MUST_USE int door_post(server_door *door, smx_loop_fn *fn, void *arg);
+
+/* ---- listen.c ---- */
+
+void server_listener_free(server_listener *l);
+
+/* ---- peer.c ---- */
+
+/* Takes an accepted connection in. */
+void peer_new(server_listener *l, connection *c);
+/* The client is known: its limits, its machine, the banner. */
+void peer_begin(peer *p);
+/* Begins the handshake of implicit TLS or STARTTLS. */
+void peer_secure(peer *p);
+/* Feeds the machine and acts on its events until it needs more; returns the octets used. */
+size_t peer_run(peer *p, smx_slice in);
+/* The same after a later answer, with what the connection keeps. */
+void peer_advance(peer *p);
+/* Answers the ticket that waits. */
+void peer_answer(peer *p, const smx_reply *reply);
+/* Writes a last reply, past the machine, and closes. */
+void peer_refuse(peer *p, const smx_reply *reply);
+/* Without the machine: the peer is done with. */
+void peer_end(peer *p);
+void peer_shutdown(peer *p);
+void peer_cut(peer *p);
+
+/* ---- peer_events.c ---- */
+
+void peer_event(peer *p, const smx_server_event *event);
+/* Asks the hooks of a phase; the verdict comes to peer_decided, now or later. */
+void peer_ask(peer *p, smx_hook_phase phase, smx_slice text);
+void peer_tell(peer *p, smx_hook_phase phase);
+hook_done_fn peer_hooks_done;
+
+/* ---- peer_verdicts.c ---- */
+
+void peer_decided(peer *p, smx_hook_phase phase, const smx_verdict *verdict,
+                  const hook_change *changes);
+
+/* ---- peer_body.c ---- */
+
+void peer_body(peer *p, smx_slice octets);
+/* EOM was given by the machine. */
+void peer_body_end(peer *p);
+/* Goes on with what waited for a hook. */
+void peer_body_go_on(peer *p);
+/* The verdicts of HEADER and BODY. */
+void peer_header_decided(peer *p, const smx_verdict *verdict, const hook_change *changes);
+void peer_body_decided(peer *p, const smx_verdict *verdict, const hook_change *changes);
+
+/* ---- peer_auth.c ---- */
+
+void peer_auth_begin(peer *p, const smx_server_event *event);
+void peer_auth_response(peer *p, smx_slice text);
+void peer_auth_decided(peer *p, const smx_verdict *verdict);
+void peer_auth_fail(peer *p);
+void peer_auth_succeed(peer *p);
+/* The time of a failure has come. */
+void peer_auth_due(peer *p);
+void peer_auth_drop(peer *p);
+void peer_set_user(peer *p, const smx_user *user);
+
+/* ---- peer_password.c ---- */
+
+/* Ends in peer_auth_succeed or peer_auth_fail, now or later. */
+void peer_password_check(peer *p);
+
+/* ---- peer_proxy_header.c, peer_xclient.c, trust.c ---- */
+
+size_t peer_proxy_header(peer *p, smx_slice in);
+void peer_xclient(peer *p, const smx_xclient *xclient);
+bool trust_lists(const smx_network *networks, size_t count, const smx_address *client);
+/* A client of a trusted network is its user from the start. */
+void trust_apply(peer *p);
+
+/* ---- view.c ---- */
+
+/* What the machine and TLS know of the session, into its view. */
+void peer_view_refresh(peer *p);
+
+/* ---- transaction.c ---- */
+
+/* For a new MAIL. NULL when out of memory. */
+smx_transaction *transaction_begin(peer *p, const smx_mail *mail);
+/* Over: the object waits for the next message. */
+void transaction_reset(smx_transaction *tx);
+void transaction_free(smx_transaction *tx);
+/* The client went away while a reply is awaited. */
+void transaction_leave(smx_transaction *tx);
+SMX_MUST_USE int transaction_open_message(smx_transaction *tx);
+/* Makes the changes of a phase, or keeps them until the header section is whole. */
+SMX_MUST_USE int transaction_change(smx_transaction *tx, const hook_change *changes);
+/* The header section is whole: the changes that waited are made. */
+SMX_MUST_USE int transaction_change_header(smx_transaction *tx);
+SMX_MUST_USE int transaction_replace_body(smx_transaction *tx, smx_slice body);
+
+/* ---- chain.c ---- */
+
+/* The message is whole and no hook objected. */
+void chain_begin(smx_transaction *tx);
+/* Gives the reply to the client, and ends the transaction. */
+void chain_reply(smx_transaction *tx, const smx_reply *reply);
+/* Nobody's answer is awaited any more. */
+void chain_forget(smx_transaction *tx);
+
+#endif

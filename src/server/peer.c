@@ -1,0 +1,390 @@
+/* One connection: the glue between connection, machine and events.
+ *
+ * Octets of the connection feed the machine; its events are acted on until it needs more octets, an
+ * answer, or time; its output is queued once, at the end. While hooks, a handler or a thread are
+ * asked nothing is fed. The peer owns machine, hooks, transaction and exchange; the connection frees
+ * itself, and the peer with it in `closed`. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "server/internal.h"
+#include "server/replies.h"
+
+enum {
+    SETUP_MS = 30000, /* for a PROXY header, and for a handshake */
+    TRIM_MS = 1000,   /* a session without anything to do gives its buffers back */
+};
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void peer_set_deadline(peer *p)
+{
+    uint64_t due = earlier(p->setup_due, earlier(p->auth_due, p->trim_due));
+    if (p->machine != NULL)
+        due = earlier(due, smx_server_session_deadline(p->machine));
+    if (p->hooks != NULL)
+        due = earlier(due, hook_session_deadline(p->hooks));
+    connection_set_deadline(p->connection, due);
+}
+
+/* ---- the end ---- */
+
+/* Gives up all but the connection. Whatever is still asked for is answered to nobody. */
+static void peer_drop(peer *p)
+{
+    peer_auth_drop(p);
+    if (p->hooks != NULL) {
+        peer_tell(p, SMX_HOOK_CLOSE);
+        hook_session_free(p->hooks);
+        p->hooks = NULL;
+    }
+    smx_transaction *tx = p->transaction;
+    p->transaction = NULL;
+    if (tx != NULL && tx->ticket != 0)
+        transaction_leave(tx);
+    else
+        transaction_free(tx);
+    smx_server_session_free(p->machine);
+    p->machine = NULL;
+    p->asking = false;
+    p->ticket = 0;
+    p->setup_due = p->auth_due = p->trim_due = UINT64_MAX;
+}
+
+static void peer_send_output(peer *p)
+{
+    smx_slice out = smx_server_session_output(p->machine);
+    if (out.len == 0)
+        return;
+    int error = connection_queue(p->connection, out);
+    smx_server_session_sent(p->machine, out.len);
+    if (error != 0)
+        peer_cut(p);
+}
+
+void peer_end(peer *p)
+{
+    if (p->machine != NULL) {
+        peer_send_output(p);
+        peer_drop(p);
+    }
+    if (p->node.owner != &p->server->closing)
+        list_move(&p->server->closing, &p->node);
+    connection_close(p->connection);
+}
+
+void peer_cut(peer *p)
+{
+    peer_drop(p);
+    if (p->node.owner != &p->server->closing)
+        list_move(&p->server->closing, &p->node);
+    connection_abort(p->connection);
+}
+
+void peer_refuse(peer *p, const smx_reply *reply)
+{
+    char text[SMX_REPLY_LINE_MAX];
+    size_t len;
+    if (p->machine != NULL)
+        peer_send_output(p);
+    int error = smx_reply_write(reply, p->view.esmtp, text, sizeof(text), &len);
+    if (error == 0)
+        error = connection_queue(p->connection, slice_of(text, len));
+    if (error != 0)
+        peer_cut(p);
+    else if (p->machine != NULL)
+        smx_server_session_ended(p->machine);
+    else
+        peer_end(p);
+}
+
+void peer_shutdown(peer *p)
+{
+    if (p->machine == NULL)
+        peer_end(p);
+    else if (smx_server_session_shutdown(p->machine, (smx_slice){0}) != 0)
+        peer_cut(p);
+    else
+        peer_advance(p);
+}
+
+/* ---- feeding ---- */
+
+void peer_answer(peer *p, const smx_reply *reply)
+{
+    smx_ticket ticket = p->ticket;
+    p->ticket = 0;
+    if (p->machine == NULL || ticket == 0)
+        return;
+    /* Out of memory the machine closes by itself. */
+    int error = smx_server_session_answer(p->machine, ticket, reply);
+    assert(error == 0 || error == SMX_E_NOMEM);
+    (void)error;
+}
+
+static void peer_settle(peer *p)
+{
+    smx_server_session_info info;
+    smx_server_session_get_info(p->machine, &info);
+    bool waiting = info.waiting || p->asking;
+    connection_waiting(p->connection, waiting);
+    bool idle = !waiting && !info.in_transaction && !info.receiving;
+    p->trim_due = idle ? loop_now(p->server->loop) + TRIM_MS : UINT64_MAX;
+    peer_set_deadline(p);
+}
+
+size_t peer_run(peer *p, smx_slice in)
+{
+    size_t used = 0;
+    smx_server_event event = {.type = SMX_SERVER_CLOSE};
+    p->running = true;
+    peer_body_go_on(p);
+    while (p->machine != NULL && !p->asking && event.type != SMX_SERVER_NONE) {
+        uint64_t now = loop_now(p->server->loop);
+        used += smx_server_session_feed(p->machine, now, slice_from(in, used), &event);
+        peer_event(p, &event);
+    }
+    p->running = false;
+    if (p->machine == NULL)
+        return in.len;
+    peer_send_output(p);
+    if (p->machine != NULL)
+        peer_settle(p);
+    return used;
+}
+
+void peer_advance(peer *p)
+{
+    if (p->running || p->machine == NULL)
+        return;
+    (void)peer_run(p, (smx_slice){0});
+    if (p->machine != NULL && p->ticket == 0 && !p->asking)
+        connection_resume(p->connection);
+}
+
+static void peer_trim(peer *p)
+{
+    p->trim_due = UINT64_MAX;
+    if (p->machine != NULL)
+        smx_server_session_trim(p->machine);
+    transaction_free(p->transaction);
+    p->transaction = NULL;
+    arena_free(&p->asked);
+}
+
+/* ---- the connection's callbacks ---- */
+
+static size_t peer_on_data(void *owner, smx_slice in)
+{
+    peer *p = owner;
+    if (p->header_wanted)
+        return peer_proxy_header(p, in);
+    return p->machine == NULL ? in.len : peer_run(p, in);
+}
+
+static void peer_on_ended(void *owner, int error)
+{
+    peer *p = owner;
+    (void)error;
+    if (p->machine == NULL) {
+        peer_end(p);
+        return;
+    }
+    smx_server_session_ended(p->machine);
+    p->asking = false;
+    (void)peer_run(p, (smx_slice){0});
+}
+
+static void peer_on_drained(void *owner)
+{
+    (void)owner;
+}
+
+static void peer_on_secured(void *owner, int error)
+{
+    peer *p = owner;
+    p->setup_due = UINT64_MAX;
+    if (error != 0) {
+        server_count(p->server, tls_failures);
+        const smx_log_field why[] = {
+            {"error", slice_of_text(smx_error_text(error))},
+            {"tls", slice_of_text(connection_tls_problem(p->connection))},
+        };
+        server_log(p->server, SMX_LOG_INFO, "tls_failed", p, why, 2);
+    }
+    if (p->machine == NULL && error == 0) {
+        peer_begin(p);
+    } else if (p->machine == NULL) {
+        peer_end(p);
+    } else {
+        smx_server_session_tls_done(p->machine, loop_now(p->server->loop), error);
+        peer_view_refresh(p);
+        peer_advance(p);
+    }
+}
+
+static void peer_on_timeout(void *owner)
+{
+    peer *p = owner;
+    uint64_t now = loop_now(p->server->loop);
+    if (now >= p->setup_due) {
+        peer_cut(p);
+        return;
+    }
+    if (now >= p->auth_due)
+        peer_auth_due(p);
+    if (p->hooks != NULL && now >= hook_session_deadline(p->hooks))
+        hook_session_expire(p->hooks);
+    uint64_t trim_due = p->trim_due;
+    peer_advance(p);
+    if (p->machine == NULL)
+        return;
+    if (now >= trim_due)
+        peer_trim(p);
+    peer_set_deadline(p);
+}
+
+static void peer_on_closed(void *owner)
+{
+    peer *p = owner;
+    smx_server *server = p->server;
+    peer_drop(p);
+    if (p->client_counted)
+        shared_leave_client(server->shared, &p->counted_client);
+    if (p->counted)
+        shared_leave(server->shared);
+    list_remove(&p->node);
+    server->sessions--;
+    arena_free(&p->memory);
+    arena_free(&p->asked);
+    free(p);
+    server_left(server);
+}
+
+static const connection_handler peer_handler = {
+    .data = peer_on_data,
+    .ended = peer_on_ended,
+    .drained = peer_on_drained,
+    .secured = peer_on_secured,
+    .timeout = peer_on_timeout,
+    .closed = peer_on_closed,
+};
+
+/* ---- the beginning ---- */
+
+void peer_secure(peer *p)
+{
+    peer_send_output(p);
+    p->setup_due = loop_now(p->server->loop) + SETUP_MS;
+    if (connection_secure_server(p->connection, p->listener->tls) != 0)
+        peer_cut(p);
+}
+
+static int peer_make_machine(peer *p)
+{
+    smx_server_session_options options = p->listener->session;
+    options.tls = p->view.tls || connection_is_tls(p->connection);
+    options.xclient = p->may_xclient;
+    int error = 0;
+    if (p->server->hooks != NULL)
+        error = hook_session_new(p->server->hooks, peer_hooks_done, p, &p->hooks);
+    if (error == 0)
+        error = smx_server_session_new(&options, loop_now(p->server->loop), &p->machine);
+    return error;
+}
+
+/* What the client gets instead of a banner; none in the middle of TLS's first flight. */
+static void peer_turn_away(peer *p, const smx_reply *reply, const char *why)
+{
+    const smx_log_field reason = {"reason", slice_of_text(why)};
+    server_count(p->server, refused_connections);
+    server_log(p->server, SMX_LOG_WARN, "connection_refused", p, &reason, 1);
+    if (p->listener->options.tls == SMX_LISTENER_IMPLICIT && !connection_is_tls(p->connection))
+        peer_end(p);
+    else
+        peer_refuse(p, reply);
+}
+
+static bool peer_admit_client(peer *p)
+{
+    uint32_t max = p->listener->options.max_connections_per_client;
+    if (max == 0 || p->client_counted)
+        return true;
+    p->counted_client = p->view.client;
+    p->client_counted = shared_admit_client(p->server->shared, &p->counted_client, max);
+    return p->client_counted;
+}
+
+void peer_begin(peer *p)
+{
+    const smx_listener_options *options = &p->listener->options;
+    if (!peer_admit_client(p)) {
+        peer_turn_away(p, PEER_REPLY(CLIENT_FULL), "max_connections_per_client");
+        return;
+    }
+    if (options->tls == SMX_LISTENER_IMPLICIT && !connection_is_tls(p->connection)) {
+        p->setup_due = loop_now(p->server->loop) + SETUP_MS;
+        if (connection_secure_server(p->connection, p->listener->tls) != 0)
+            peer_cut(p);
+        else
+            peer_set_deadline(p);
+        return;
+    }
+    p->may_xclient = trust_lists(options->xclient, options->xclient_count, &p->view.client);
+    if (peer_make_machine(p) != 0) {
+        hook_session_free(p->hooks);
+        p->hooks = NULL;
+        peer_refuse(p, PEER_REPLY(SETUP));
+        return;
+    }
+    peer_view_refresh(p);
+    server_log(p->server, SMX_LOG_DEBUG, "connect", p, NULL, 0);
+    peer_advance(p);
+}
+
+static peer *peer_make(server_listener *l, connection *c)
+{
+    peer *p = calloc(1, sizeof(*p));
+    if (p == NULL)
+        return NULL;
+    p->server = l->server;
+    p->listener = l;
+    p->connection = c;
+    p->setup_due = p->auth_due = p->trim_due = UINT64_MAX;
+    p->view.id = loop_next_ticket(l->server->loop);
+    p->view.listener = l->name;
+    p->view.client = *connection_peer(c);
+    p->view.server = *connection_local(c);
+    return p;
+}
+
+void peer_new(server_listener *l, connection *c)
+{
+    smx_server *server = l->server;
+    peer *p = peer_make(l, c);
+    if (p == NULL || connection_start(c, &peer_handler, p) != 0) {
+        free(p);
+        connection_close(c);
+        return;
+    }
+    list_append(&server->open, &p->node);
+    server->sessions++;
+    p->counted = shared_admit(server->shared, l->options.max_connections);
+    if (!p->counted) {
+        peer_turn_away(p, PEER_REPLY(FULL), "max_connections");
+        return;
+    }
+    server_count(server, connections);
+    p->header_wanted =
+        trust_lists(l->options.proxy_protocol, l->options.proxy_protocol_count, &p->view.client);
+    if (!p->header_wanted) {
+        peer_begin(p);
+        return;
+    }
+    p->setup_due = loop_now(server->loop) + SETUP_MS;
+    peer_set_deadline(p);
+}

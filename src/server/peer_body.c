@@ -1,0 +1,246 @@
+/* Octets of a message on their way into the transaction: the header section first, then, where hooks
+ * want it, chunk by chunk through them. A message that is refused within its body is read on and
+ * thrown away, and answered at its end.
+ *
+ * Without a hook of HEADER or BODY octets are appended as they come. With one they are copied to the
+ * transaction's chunk, since they may have to wait. */
+#include "server/internal.h"
+#include "server/replies.h"
+
+/* From here on the message is thrown away. */
+static void body_refuse(smx_transaction *tx, const smx_reply *reply)
+{
+    if (tx->refusal.code != 0)
+        return;
+    tx->refusal = *reply;
+    if (arena_copy(&tx->memory, reply->text, &tx->refusal.text) != 0)
+        tx->refusal.text = (smx_slice){0};
+    smx_message_free(tx->message);
+    tx->message = NULL;
+    buffer_free(&tx->chunk);
+}
+
+static void body_failed(smx_transaction *tx, int error)
+{
+    if (error == SMX_E_LIMIT)
+        body_refuse(tx, PEER_REPLY(NO_ROOM));
+    else
+        body_refuse(tx, error == SMX_E_NOMEM ? PEER_REPLY(NO_ROOM) : PEER_REPLY(LOCAL_ERROR));
+}
+
+static bool body_is_dropped(const smx_transaction *tx)
+{
+    return tx->refusal.code != 0 || tx->discard;
+}
+
+static void body_append(smx_transaction *tx, smx_slice octets)
+{
+    int error = smx_message_append(tx->message, octets);
+    if (error != 0) {
+        body_failed(tx, error);
+        return;
+    }
+    smx_slice header;
+    if (!tx->header_told && smx_message_header(tx->message, &header) == SMX_E_LIMIT)
+        body_refuse(tx, PEER_REPLY(LONG_HEADER));
+}
+
+/* ---- through the hooks ---- */
+
+/* Octets up to and with the empty line that ends the header section; all if it is not among them. */
+static size_t body_header_length(smx_transaction *tx, smx_slice octets)
+{
+    static const char end[] = "\r\n\r\n";
+    for (size_t i = 0; i < octets.len; i++) {
+        char c = octets.data[i];
+        if (c == end[tx->header_state])
+            tx->header_state++;
+        else
+            tx->header_state = c == '\r';
+        if (tx->header_state == sizeof(end) - 1)
+            return i + 1;
+    }
+    return octets.len;
+}
+
+static bool body_is_in_header(const smx_transaction *tx)
+{
+    return tx->header_state < 4;
+}
+
+/* The changes so far are made, and the hooks of HEADER see the result. */
+static void body_ask_header(peer *p)
+{
+    smx_transaction *tx = p->transaction;
+    tx->header_told = true;
+    int error = transaction_change_header(tx);
+    smx_slice header = smx_transaction_header(tx);
+    if (error == 0 && header.data == NULL)
+        error = SMX_E_NOMEM;
+    if (error != 0)
+        body_failed(tx, error);
+    else
+        peer_ask(p, SMX_HOOK_HEADER, header);
+}
+
+/* The header section's octets, or all the rest as one chunk. */
+static void body_take_octets(peer *p)
+{
+    smx_transaction *tx = p->transaction;
+    smx_slice octets = buffer_slice(&tx->chunk);
+    if (!body_is_in_header(tx) && hooks_want(p->server->hooks, SMX_HOOK_BODY)) {
+        peer_ask(p, SMX_HOOK_BODY, octets);
+        return;
+    }
+    size_t len = body_is_in_header(tx) ? body_header_length(tx, octets) : octets.len;
+    body_append(tx, slice_to(octets, len));
+    if (body_is_dropped(tx))
+        return;
+    buffer_consume(&tx->chunk, len);
+    if (!tx->header_told && !body_is_in_header(tx))
+        body_ask_header(p);
+}
+
+static void body_take_end(peer *p);
+
+/* What can be done now: there are octets of a message that is wanted, or its end is due. */
+static bool body_has_work(const peer *p)
+{
+    const smx_transaction *tx = p->transaction;
+    if (p->asking || p->machine == NULL || tx == NULL)
+        return false;
+    return (buffer_length(&tx->chunk) > 0 && !body_is_dropped(tx)) || (tx->ended && !tx->judged);
+}
+
+void peer_body_go_on(peer *p)
+{
+    while (body_has_work(p)) {
+        const smx_transaction *tx = p->transaction;
+        if (buffer_length(&tx->chunk) > 0 && !body_is_dropped(tx))
+            body_take_octets(p);
+        else
+            body_take_end(p);
+    }
+}
+
+void peer_body(peer *p, smx_slice octets)
+{
+    smx_transaction *tx = p->transaction;
+    if (body_is_dropped(tx))
+        return;
+    bool hooked = p->hooks != NULL && (hooks_want(p->server->hooks, SMX_HOOK_HEADER) ||
+                                       hooks_want(p->server->hooks, SMX_HOOK_BODY));
+    if (!hooked) {
+        body_append(tx, octets);
+        return;
+    }
+    if (tx->header_state == 0 && smx_message_size(tx->message) == 0)
+        tx->header_state = 2; /* an empty line may be the first */
+    if (buffer_append(&tx->chunk, octets) != 0)
+        body_failed(tx, SMX_E_NOMEM);
+    peer_body_go_on(p);
+}
+
+void peer_body_end(peer *p)
+{
+    p->transaction->ended = true;
+    peer_body_go_on(p);
+}
+
+/* ---- verdicts ---- */
+
+/* True when the message goes on. */
+static bool body_passes(peer *p, const smx_verdict *verdict)
+{
+    smx_transaction *tx = p->transaction;
+    if (verdict->kind == SMX_DISCONNECT)
+        peer_refuse(p, &verdict->reply);
+    else if (verdict->kind == SMX_REPLY_WITH)
+        body_refuse(tx, &verdict->reply);
+    else if (verdict->kind == SMX_DISCARD)
+        tx->discard = true;
+    else
+        return true;
+    return false;
+}
+
+void peer_header_decided(peer *p, const smx_verdict *verdict, const hook_change *changes)
+{
+    smx_transaction *tx = p->transaction;
+    if (body_passes(p, verdict)) {
+        int error = transaction_change(tx, changes);
+        if (error != 0)
+            body_failed(tx, error);
+    }
+}
+
+static void body_take_chunk(smx_transaction *tx, const hook_change *changes)
+{
+    smx_slice octets = buffer_slice(&tx->chunk);
+    const hook_change *last = NULL;
+    for (const hook_change *at = changes; at != NULL; at = at->next)
+        if (at->kind == HOOK_REPLACE_BODY)
+            last = at;
+    if (last != NULL)
+        octets = last->value;
+    tx->body_changed = tx->body_changed || last != NULL;
+    smx_newline_check_feed(&tx->newline, octets);
+    body_append(tx, octets);
+    buffer_clear(&tx->chunk);
+}
+
+void peer_body_decided(peer *p, const smx_verdict *verdict, const hook_change *changes)
+{
+    smx_transaction *tx = p->transaction;
+    if (body_passes(p, verdict)) {
+        int error = transaction_change(tx, changes);
+        if (error != 0)
+            body_failed(tx, error);
+        else
+            body_take_chunk(tx, changes);
+    }
+}
+
+/* ---- the end ---- */
+
+/* What hooks made of the body must be sendable (ATTACKS 4). */
+static void body_check_changed(smx_transaction *tx)
+{
+    smx_newline_check_end(&tx->newline);
+    if (tx->body_changed && tx->newline.faults != 0)
+        body_refuse(tx, PEER_REPLY(LOCAL_ERROR));
+}
+
+/* The hooks of EOM see the header section as changed so far. */
+static void body_ask_eom(peer *p)
+{
+    smx_transaction *tx = p->transaction;
+    int error = transaction_change_header(tx);
+    smx_slice header = smx_transaction_header(tx);
+    if (error != 0 || header.data == NULL)
+        chain_reply(tx, PEER_REPLY(NO_ROOM));
+    else
+        peer_ask(p, SMX_HOOK_EOM, header);
+}
+
+/* The message is whole. Hooks of HEADER are asked here where there is no body behind the section. */
+static void body_take_end(peer *p)
+{
+    smx_transaction *tx = p->transaction;
+    const smx_verdict go_on = {.kind = SMX_CONTINUE};
+    if (!body_is_dropped(tx)) {
+        smx_message_end(tx->message);
+        if (!tx->header_told && p->hooks != NULL && hooks_want(p->server->hooks, SMX_HOOK_HEADER)) {
+            body_ask_header(p);
+            return;
+        }
+        body_check_changed(tx);
+    }
+    tx->judged = true;
+    if (tx->refusal.code != 0)
+        chain_reply(tx, &tx->refusal);
+    else if (tx->discard)
+        peer_decided(p, SMX_HOOK_EOM, &go_on, NULL);
+    else
+        body_ask_eom(p);
+}

@@ -1,0 +1,111 @@
+/* What servers on several loops share: threads for what blocks, the memory of messages, counts of
+ * connections. The owner frees it behind the servers. */
+#include "server/shared.h"
+
+#include <stdlib.h>
+
+enum { DEFAULT_THREADS = 32, DEFAULT_QUEUE = 1024 };
+
+int smx_shared_new(const smx_shared_options *options, smx_shared **out)
+{
+    static const smx_shared_options standard = {.version = SMX_SHARED_VERSION};
+    if (options != NULL && options->version != SMX_SHARED_VERSION)
+        return SMX_E_INVALID;
+    smx_shared *shared = calloc(1, sizeof(*shared));
+    if (shared == NULL)
+        return SMX_E_NOMEM;
+    (void)pthread_mutex_init(&shared->mutex, NULL);
+    shared->options = options == NULL ? standard : *options;
+    if (shared->options.threads == 0)
+        shared->options.threads = DEFAULT_THREADS;
+    if (shared->options.queue == 0)
+        shared->options.queue = DEFAULT_QUEUE;
+    int error = smx_budget_new(shared->options.memory_limit, &shared->budget);
+    if (error == 0)
+        error = password_memory_new(&shared->passwords);
+    if (error != 0) {
+        smx_shared_free(shared);
+        return error;
+    }
+    *out = shared;
+    return 0;
+}
+
+void smx_shared_free(smx_shared *shared)
+{
+    if (shared == NULL)
+        return;
+    pool_free(shared->threads);
+    password_memory_free(shared->passwords);
+    smx_budget_free(shared->budget);
+    map_free(&shared->clients);
+    (void)pthread_mutex_destroy(&shared->mutex);
+    free(shared);
+}
+
+pool *shared_pool(smx_shared *shared)
+{
+    (void)pthread_mutex_lock(&shared->mutex);
+    if (shared->threads == NULL &&
+        pool_new(shared->options.threads, shared->options.queue, &shared->threads) != 0)
+        shared->threads = NULL;
+    pool *threads = shared->threads;
+    (void)pthread_mutex_unlock(&shared->mutex);
+    return threads;
+}
+
+bool shared_is_over_budget(const smx_shared *shared)
+{
+    return shared->options.memory_limit > 0 &&
+           smx_budget_used(shared->budget) >= shared->options.memory_limit;
+}
+
+/* ---- connections ---- */
+
+bool shared_admit(smx_shared *shared, uint64_t max)
+{
+    (void)pthread_mutex_lock(&shared->mutex);
+    bool admitted = shared->connections < max;
+    shared->connections += admitted;
+    (void)pthread_mutex_unlock(&shared->mutex);
+    return admitted;
+}
+
+void shared_leave(smx_shared *shared)
+{
+    (void)pthread_mutex_lock(&shared->mutex);
+    shared->connections--;
+    (void)pthread_mutex_unlock(&shared->mutex);
+}
+
+/* An address without its port; empty for a client without one. */
+static smx_slice client_key(const smx_address *client)
+{
+    size_t len = client->family == 4 ? 4 : client->family == 6 ? 16 : 0;
+    return slice_of((const char *)client->octets, len);
+}
+
+bool shared_admit_client(smx_shared *shared, const smx_address *client, uint32_t max)
+{
+    smx_slice key = client_key(client);
+    if (key.len == 0)
+        return true;
+    (void)pthread_mutex_lock(&shared->mutex);
+    uintptr_t count = (uintptr_t)map_get(&shared->clients, key);
+    bool admitted = count < max && map_put(&shared->clients, key, (void *)(count + 1)) == 0;
+    (void)pthread_mutex_unlock(&shared->mutex);
+    return admitted;
+}
+
+void shared_leave_client(smx_shared *shared, const smx_address *client)
+{
+    smx_slice key = client_key(client);
+    if (key.len == 0)
+        return;
+    (void)pthread_mutex_lock(&shared->mutex);
+    uintptr_t count = (uintptr_t)map_get(&shared->clients, key);
+    /* Putting a key that is there takes no memory. */
+    if (count <= 1 || map_put(&shared->clients, key, (void *)(count - 1)) != 0)
+        (void)map_remove(&shared->clients, key);
+    (void)pthread_mutex_unlock(&shared->mutex);
+}

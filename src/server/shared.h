@@ -1,0 +1,35 @@
+/* What servers on several loops share, from the inside. Any thread. */
+#ifndef SERVER_SHARED_H
+#define SERVER_SHARED_H
+
+#include <pthread.h>
+
+#include "base/map.h"
+#include "base/pool.h"
+#include "sasl/password.h"
+#include "smx/server.h"
+
+struct smx_shared {
+    smx_shared_options options;
+    smx_budget *budget;
+    password_memory *passwords;
+    pthread_mutex_t mutex; /* guards what stands below */
+    pool *threads;         /* NULL: not needed yet */
+    uint64_t connections;
+    map clients; /* address to the number of its connections */
+};
+
+/* The pool, started when first asked for; NULL when it cannot be. */
+pool *shared_pool(smx_shared *shared);
+
+/* Counts a connection, if there are fewer than `max`. */
+SMX_MUST_USE bool shared_admit(smx_shared *shared, uint64_t max);
+void shared_leave(smx_shared *shared);
+/* The same for those of one client; Unix sockets are let in. False without memory to count. */
+SMX_MUST_USE bool shared_admit_client(smx_shared *shared, const smx_address *client, uint32_t max);
+void shared_leave_client(smx_shared *shared, const smx_address *client);
+
+/* Messages take more memory than they may: no new ones now (RFC 5321: 452). */
+bool shared_is_over_budget(const smx_shared *shared);
+
+#endif
