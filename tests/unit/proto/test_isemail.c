@@ -131,12 +131,6 @@ static void isemail_check(void **state)
     assert_int_equal(smx_mailbox_parse(address, SMX_PATH_UTF8, &path) == 0, c->right);
 }
 
-static void proto_mailbox__isemail(void **state)
-{
-    (void)state;
-    skip();
-}
-
 static bool isemail_load(buffer *file)
 {
     char path[4096];
@@ -158,16 +152,17 @@ static bool isemail_load(buffer *file)
 
 int main(void)
 {
-    struct CMUnitTest tests[ISEMAIL_MAX] = {cmocka_unit_test(proto_mailbox__isemail)};
+    struct CMUnitTest tests[ISEMAIL_MAX] = {{0}};
     buffer file = {0};
-    size_t count = 1;
-    if (isemail_load(&file)) {
-        count = isemail_read(buffer_slice(&file));
-        for (size_t i = 0; i < count; i++)
-            tests[i] = (struct CMUnitTest){isemail_cases[i].name, isemail_check, NULL, NULL,
-                                           &isemail_cases[i]};
+    if (!isemail_load(&file)) {
+        printf("1..0 # SKIP the vectors are absent (SMX_VECTORS)\n");
+        return 0;
     }
-    int failed = _cmocka_run_group_tests("isemail", tests, count, NULL, NULL);
+    size_t count = isemail_read(buffer_slice(&file));
+    for (size_t i = 0; i < count; i++)
+        tests[i] = (struct CMUnitTest){isemail_cases[i].name, isemail_check, NULL, NULL,
+                                       &isemail_cases[i]};
+    int failed = count == 0 ? 1 : _cmocka_run_group_tests("isemail", tests, count, NULL, NULL);
     for (size_t i = 0; i < ISEMAIL_MAX; i++)
         buffer_free(&isemail_cases[i].address);
     buffer_free(&file);
