@@ -7,7 +7,7 @@
 
 #include "net/connection_internal.h"
 
-#define TCP_TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup_tcp, peers_teardown)
+#define TCP_TEST(name)  cmocka_unit_test_setup_teardown(name, peers_setup_tcp, peers_teardown)
 #define LOOP_TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)
 
 /* ---- octets ---- */

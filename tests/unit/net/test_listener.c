@@ -1,0 +1,268 @@
+/* Listeners: ports that are taken, shared ports, files of Unix sockets, no descriptors left. */
+#include "test_peers.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define LOOP_TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)
+
+static const char *const test_path = "/tmp/smx-test-listener.sock";
+
+static void test_on_accept(void *owner, connection *c)
+{
+    ++*(int *)owner;
+    connection_close(c);
+}
+
+static int test_listen(peers *p, endpoint at, listener_options options, int *accepted, listener **l,
+                       problem *why)
+{
+    int error = listener_new(p->loop, &at, &options, test_on_accept, accepted, l, why);
+    return error == 0 ? listener_start(*l) : error;
+}
+
+/* A blocking client, outside of the loop. */
+static int test_connect(uint16_t port)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)(const void *)&to, sizeof(to)), 0);
+    return fd;
+}
+
+static void net_listener__taken_port_is_a_problem(void **state)
+{
+    peers *p = *state;
+    const endpoint any = {.host = SMX_SLICE("127.0.0.1")};
+    listener *first = NULL;
+    listener *second = NULL;
+    problem why = {0};
+    int accepted = 0;
+    assert_int_equal(test_listen(p, any, (listener_options){.fd = -1}, &accepted, &first, &why), 0);
+    const endpoint same = {.host = SMX_SLICE("127.0.0.1"), .port = listener_port(first)};
+    const endpoint all = {.host = SMX_SLICE("0.0.0.0"), .port = same.port};
+    assert_int_equal(test_listen(p, same, (listener_options){.fd = -1}, &accepted, &second, &why),
+                     SMX_E_BUSY);
+    assert_non_null(strstr(why.text, "another program listens there"));
+    assert_int_equal(test_listen(p, all, (listener_options){.fd = -1}, &accepted, &second, &why),
+                     SMX_E_BUSY);
+    assert_null(second);
+    listener_free(first);
+}
+
+static void net_listener__loops_share_a_port(void **state)
+{
+    enum { CLIENTS = 40 };
+    peers *p = *state;
+    const endpoint any = {.host = SMX_SLICE("127.0.0.1")};
+    listener *first = NULL;
+    listener *second = NULL;
+    problem why = {0};
+    int accepted[2] = {0};
+    int clients[CLIENTS];
+    assert_int_equal(test_listen(p, any, (listener_options){.fd = -1}, &accepted[0], &first, &why),
+                     0);
+    const endpoint same = {.host = SMX_SLICE("127.0.0.1"), .port = listener_port(first)};
+    assert_int_equal(test_listen(p, same, (listener_options){.fd = -1, .shared = true},
+                                 &accepted[1], &second, &why),
+                     0);
+    assert_int_equal(listener_port(second), same.port);
+    for (size_t i = 0; i < CLIENTS; i++)
+        clients[i] = test_connect(same.port);
+    peers_run_until(p, accepted[0] + accepted[1] == CLIENTS);
+    for (size_t i = 0; i < CLIENTS; i++)
+        (void)close(clients[i]);
+    listener_free(first);
+    listener_free(second);
+}
+
+static void net_listener__ipv6_leaves_ipv4_alone(void **state)
+{
+    peers *p = *state;
+    listener *six = NULL;
+    listener *four = NULL;
+    problem why = {0};
+    int accepted = 0;
+    const endpoint any6 = {.host = SMX_SLICE("::")};
+    assert_int_equal(test_listen(p, any6, (listener_options){.fd = -1}, &accepted, &six, &why), 0);
+    const endpoint any4 = {.host = SMX_SLICE("0.0.0.0"), .port = listener_port(six)};
+    assert_int_equal(test_listen(p, any4, (listener_options){.fd = -1}, &accepted, &four, &why), 0);
+    listener_free(six);
+    listener_free(four);
+}
+
+static void net_listener__bad_addresses_are_explained(void **state)
+{
+    peers *p = *state;
+    listener *l = NULL;
+    problem why = {0};
+    int accepted = 0;
+    const endpoint name = {.host = SMX_SLICE("mx.example"), .port = 2525};
+    const endpoint foreign = {.host = SMX_SLICE("192.0.2.77"), .port = 2525};
+    assert_int_equal(test_listen(p, name, (listener_options){.fd = -1}, &accepted, &l, &why),
+                     SMX_E_INVALID);
+    assert_non_null(strstr(why.text, "an IP address of this machine is expected"));
+    assert_true(test_listen(p, foreign, (listener_options){.fd = -1}, &accepted, &l, &why) < 0);
+    assert_non_null(strstr(why.text, "does not have the address"));
+    assert_null(l);
+}
+
+static void net_listener__open_descriptor_is_used(void **state)
+{
+    peers *p = *state;
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    listener *l = NULL;
+    problem why = {0};
+    int accepted = 0;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)(const void *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(fd, 5), 0);
+    const endpoint none = {.host = SMX_SLICE("127.0.0.1")};
+    assert_int_equal(test_listen(p, none, (listener_options){.fd = fd}, &accepted, &l, &why), 0);
+    (void)close(fd);
+    int client = test_connect(listener_port(l));
+    peers_run_until(p, accepted == 1);
+    (void)close(client);
+    listener_free(l);
+}
+
+/* ---- Unix sockets ---- */
+
+static endpoint test_unix(void)
+{
+    return (endpoint){.is_unix = true, .host = slice_of_text(test_path)};
+}
+
+static void net_listener__unix_file_has_its_mode_and_goes(void **state)
+{
+    peers *p = *state;
+    listener *l = NULL;
+    problem why = {0};
+    struct stat status;
+    int accepted = 0;
+    (void)unlink(test_path);
+    assert_int_equal(test_listen(p, test_unix(), (listener_options){.fd = -1, .unix_mode = 0600},
+                                 &accepted, &l, &why),
+                     0);
+    assert_int_equal(stat(test_path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    assert_int_equal(listener_port(l), 0);
+    listener_free(l);
+    assert_int_equal(stat(test_path, &status), -1);
+}
+
+static void net_listener__stale_unix_file_is_replaced(void **state)
+{
+    peers *p = *state;
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    listener *l = NULL;
+    problem why = {0};
+    int accepted = 0;
+    (void)unlink(test_path);
+    (void)snprintf(at.sun_path, sizeof(at.sun_path), "%s", test_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)(const void *)&at, sizeof(at)), 0);
+    (void)close(fd);
+    if (test_listen(p, test_unix(), (listener_options){.fd = -1}, &accepted, &l, &why) != 0)
+        fail_msg("%s", why.text);
+    listener_free(l);
+}
+
+static void net_listener__living_unix_socket_is_left_alone(void **state)
+{
+    peers *p = *state;
+    listener *first = NULL;
+    listener *second = NULL;
+    listener *third = NULL;
+    problem why = {0};
+    int accepted = 0;
+    (void)unlink(test_path);
+    assert_int_equal(
+        test_listen(p, test_unix(), (listener_options){.fd = -1}, &accepted, &first, &why), 0);
+    assert_int_equal(
+        test_listen(p, test_unix(), (listener_options){.fd = -1}, &accepted, &second, &why),
+        SMX_E_BUSY);
+    assert_non_null(strstr(why.text, "another program listens there"));
+    /* Another loop takes the descriptor, and does not take the file with it. */
+    assert_int_equal(test_listen(p, test_unix(), (listener_options){.fd = listener_fd(first)},
+                                 &accepted, &third, &why),
+                     0);
+    listener_free(third);
+    assert_int_equal(access(test_path, F_OK), 0);
+    listener_free(first);
+    assert_int_equal(access(test_path, F_OK), -1);
+}
+
+static void net_listener__other_file_is_not_removed(void **state)
+{
+    peers *p = *state;
+    listener *l = NULL;
+    problem why = {0};
+    int accepted = 0;
+    (void)unlink(test_path);
+    int fd = open(test_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    assert_int_equal(test_listen(p, test_unix(), (listener_options){.fd = -1}, &accepted, &l, &why),
+                     SMX_E_EXISTS);
+    assert_int_equal(access(test_path, F_OK), 0);
+    (void)unlink(test_path);
+}
+
+/* ---- without descriptors ---- */
+
+/* ATTACKS 34: the clients wait in the backlog, and the loop does not spin. */
+static void net_listener__no_descriptors_pauses(void **state)
+{
+    peers *p = *state;
+    struct rlimit limit;
+    listener *l = NULL;
+    problem why = {0};
+    int accepted = 0;
+    const endpoint any = {.host = SMX_SLICE("127.0.0.1")};
+    assert_int_equal(test_listen(p, any, (listener_options){.fd = -1}, &accepted, &l, &why), 0);
+    int client = test_connect(listener_port(l));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit none = {.rlim_cur = (rlim_t)client + 1, .rlim_max = limit.rlim_max};
+    for (int fd; (fd = dup(client)) >= 0 && fd < client;) /* no hole is left below */
+        ;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    uint64_t end = peers_clock() + 300;
+    int turns = 0;
+    for (; peers_clock() < end; turns++)
+        peers_turn(p);
+    assert_int_equal(accepted, 0);
+    assert_in_range(turns, 1, 100); /* the tick of the test is 30 of them */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    peers_run_until(p, accepted == 1);
+    (void)close(client);
+    listener_free(l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        LOOP_TEST(net_listener__taken_port_is_a_problem),
+        LOOP_TEST(net_listener__loops_share_a_port),
+        LOOP_TEST(net_listener__ipv6_leaves_ipv4_alone),
+        LOOP_TEST(net_listener__bad_addresses_are_explained),
+        LOOP_TEST(net_listener__open_descriptor_is_used),
+        LOOP_TEST(net_listener__unix_file_has_its_mode_and_goes),
+        LOOP_TEST(net_listener__stale_unix_file_is_replaced),
+        LOOP_TEST(net_listener__living_unix_socket_is_left_alone),
+        LOOP_TEST(net_listener__other_file_is_not_removed),
+        LOOP_TEST(net_listener__no_descriptors_pauses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
