@@ -61,7 +61,7 @@ size_t slice_search(smx_slice s, smx_slice needle);
 smx_slice slice_trim(smx_slice s);
 
 /* Cuts the next word off `rest` at `separator`: true and the word, or false when nothing is left.
- * "a,,b" gives "a", "", "b"; "" gives nothing. */
+ * "a,,b" gives "a", "", "b"; "" gives one empty word, the slice {NULL, 0} none. */
 bool slice_cut(smx_slice *rest, char separator, smx_slice *word);
 
 /* Decimal digits only, no sign, no space: SMX_E_SYNTAX, or SMX_E_RANGE over `max`. */
