@@ -154,10 +154,10 @@ static int connection_grow_kept(connection *c, size_t length)
     if (block == NULL)
         return SMX_E_NOMEM;
     uint32_t kept = c->kept_length;
-    if (kept > 0)
+    if (c->kept != NULL) {
         memcpy(block, c->kept + c->kept_start, kept);
-    if (c->kept != NULL)
         connection_give_kept(c);
+    }
     c->kept = block;
     c->kept_is_small = small;
     c->kept_length = kept;

@@ -75,7 +75,7 @@ int octet_queue_append(octet_queue *q, smx_loop *loop, smx_slice octets)
     if (block == NULL)
         block = q->first;
     q->length += octets.len;
-    while (octets.len > 0) {
+    while (octets.len > 0 && block != NULL) {
         size_t room = octet_block_room(block);
         size_t len = octets.len < room ? octets.len : room;
         if (len > 0)

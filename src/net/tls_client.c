@@ -28,12 +28,18 @@ struct tls_client {
 
 /* ---- sessions ---- */
 
+/* Of a session that is on no list any more. */
 static void tls_session_free(tls_session *s)
 {
-    list_remove(&s->node);
     SSL_SESSION_free(s->session);
     free(s->key);
     free(s);
+}
+
+static void tls_client_forget(tls_session *s)
+{
+    list_remove(&s->node);
+    tls_session_free(s);
 }
 
 /* Drops what is too old of this key and of all. */
@@ -45,10 +51,10 @@ static void tls_client_make_room(tls_client *client, const char *key)
         next = node->next;
         tls_session *s = list_member(node, tls_session, node);
         if (strcmp(s->key, key) == 0 && ++of_key >= TLS_SESSIONS_OF_KEY)
-            tls_session_free(s);
+            tls_client_forget(s);
     }
     if (client->sessions.count >= TLS_SESSIONS)
-        tls_session_free(list_member(client->sessions.last, tls_session, node));
+        tls_client_forget(list_member(client->sessions.last, tls_session, node));
 }
 
 /* OpenSSL made a session: 1 if we keep it, which is its reference. */
@@ -81,7 +87,7 @@ SSL_SESSION *tls_client_take_session(tls_client *client, const char *key)
         SSL_SESSION *session = s->session;
         (void)SSL_SESSION_up_ref(session);
         if (SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION)
-            tls_session_free(s); /* RFC 8446 appendix C.4: a ticket is used once */
+            tls_client_forget(s); /* RFC 8446 appendix C.4: a ticket is used once */
         return session;
     }
     return NULL;
@@ -166,8 +172,11 @@ void tls_client_free(tls_client *client)
 {
     if (client == NULL || atomic_fetch_sub(&client->holders, 1) > 1)
         return;
-    while (client->sessions.first != NULL)
-        tls_session_free(list_member(client->sessions.first, tls_session, node));
+    list_node *next;
+    for (list_node *node = client->sessions.first; node != NULL; node = next) {
+        next = node->next;
+        tls_session_free(list_member(node, tls_session, node));
+    }
     SSL_CTX_free(client->context);
     free(client);
 }

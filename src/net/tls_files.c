@@ -29,28 +29,30 @@ bool tls_file_same(const tls_file_state *a, const tls_file_state *b)
            a->modified.tv_sec == b->modified.tv_sec && a->modified.tv_nsec == b->modified.tv_nsec;
 }
 
-static int tls_file_open(const char *name, const char *what, FILE **file, problem *p)
+/* NULL and the problem, and *error, if it cannot be what is expected. */
+static FILE *tls_file_open(const char *name, const char *what, int *error, problem *p)
 {
     struct stat status;
     FILE *opened = fopen(name, "re");
-    if (opened == NULL)
-        return problem_set(p, errno == EACCES ? SMX_E_PERMISSION : SMX_E_NOTFOUND,
-                           "cannot read the %s %s: %s", what, name, strerror(errno));
-    if (fstat(fileno(opened), &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0) {
-        *file = opened;
-        return 0;
+    if (opened == NULL) {
+        *error = problem_set(p, errno == EACCES ? SMX_E_PERMISSION : SMX_E_NOTFOUND,
+                             "cannot read the %s %s: %s", what, name, strerror(errno));
+        return NULL;
     }
-    bool empty = S_ISREG(status.st_mode);
+    bool regular = fstat(fileno(opened), &status) == 0 && S_ISREG(status.st_mode);
+    if (regular && status.st_size > 0)
+        return opened;
     (void)fclose(opened);
-    return problem_set(p, SMX_E_INVALID, "the %s %s is %s", what, name,
-                       empty ? "empty" : "not a regular file");
+    *error = problem_set(p, SMX_E_INVALID, "the %s %s is %s", what, name,
+                         regular ? "empty" : "not a regular file");
+    return NULL;
 }
 
 /* Nobody can be asked for a password. */
 static int tls_no_password(char *text, int size, int writing, void *arg)
 {
-    (void)text;
-    (void)size;
+    if (size > 0)
+        text[0] = '\0';
     (void)writing;
     (void)arg;
     return -1;
@@ -73,9 +75,9 @@ static int tls_read_chain(FILE *file, STACK_OF(X509) * chain)
 
 static int tls_load_certificates(const char *name, tls_pair *pair, problem *p)
 {
-    FILE *file;
-    int error = tls_file_open(name, "certificate", &file, p);
-    if (error != 0)
+    int error = 0;
+    FILE *file = tls_file_open(name, "certificate", &error, p);
+    if (file == NULL)
         return error;
     ERR_clear_error();
     pair->chain = sk_X509_new_null();
@@ -98,9 +100,9 @@ static int tls_load_certificates(const char *name, tls_pair *pair, problem *p)
 
 static int tls_load_key(const char *name, tls_pair *pair, problem *p)
 {
-    FILE *file;
-    int error = tls_file_open(name, "key", &file, p);
-    if (error != 0)
+    int error = 0;
+    FILE *file = tls_file_open(name, "key", &error, p);
+    if (file == NULL)
         return error;
     ERR_clear_error();
     pair->key = PEM_read_PrivateKey(file, NULL, tls_no_password, NULL);
@@ -149,9 +151,9 @@ void tls_pair_free(tls_pair *pair)
 
 int tls_store_load(const char *name, X509_STORE **store, problem *p)
 {
-    FILE *file;
-    int error = tls_file_open(name, "file of CA certificates", &file, p);
-    if (error != 0)
+    int error = 0;
+    FILE *file = tls_file_open(name, "file of CA certificates", &error, p);
+    if (file == NULL)
         return error;
     (void)fclose(file);
     ERR_clear_error();

@@ -65,7 +65,7 @@ void peers_turn(peers *p);
 /* A few turns in which nothing is expected. */
 void peers_settle(peers *p);
 
-void peers_listen(peers *p, const char *endpoint);
+void peers_listen(peers *p, const char *text);
 /* Opens the client's end towards the listener, without waiting. */
 void peers_open(peers *p);
 /* The same, and waits until both ends are there. */

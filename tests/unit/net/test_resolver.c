@@ -116,25 +116,26 @@ static void dns_on_readable(uv_poll_t *poll, int status, int events)
 /* The question's additional records are left out of the answer: it ends behind its own. */
 static int dns_setup(void **state)
 {
-    test_dns *dns = calloc(1, sizeof(*dns));
     void *ends;
     char csv[64];
     struct sockaddr_in at = {.sin_family = AF_INET};
     struct sockaddr *any = (struct sockaddr *)(void *)&at;
     socklen_t size = sizeof(at);
-    if (dns == NULL || peers_setup(&ends) != 0)
+    if (peers_setup(&ends) != 0)
         return -1;
+    test_dns *dns = calloc(1, sizeof(*dns));
+    assert_non_null(dns);
+    *state = dns;
     dns->p = ends;
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     dns->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (bind(dns->fd, any, size) != 0 || getsockname(dns->fd, any, &size) != 0)
-        return -1;
+    assert_int_equal(bind(dns->fd, any, size), 0);
+    assert_int_equal(getsockname(dns->fd, any, &size), 0);
     (void)uv_poll_init(smx_loop_uv(dns->p->loop), &dns->poll, dns->fd);
     dns->poll.data = dns;
     (void)uv_poll_start(&dns->poll, UV_READABLE, dns_on_readable);
     (void)snprintf(csv, sizeof(csv), "127.0.0.1:%u", ntohs(at.sin_port));
     assert_int_equal(resolver_set_servers(loop_resolver(dns->p->loop), csv), 0);
-    *state = dns;
     return 0;
 }
 

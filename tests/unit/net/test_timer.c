@@ -146,7 +146,7 @@ static void net_timer__far_one_is_not_taken_for_a_near_one(void **state)
     test_timer far = test_timer_of(p);
     test_timer near = test_timer_of(p);
     test_set(&near, 100);
-    timer_set(loop_timers(p->loop), &far.entry, near.entry.due + 1024 * TIMER_TICK_MS);
+    timer_set(loop_timers(p->loop), &far.entry, near.entry.due + (uint64_t)1024 * TIMER_TICK_MS);
     peers_run_until(p, near.fired > 0);
     peers_settle(p);
     assert_int_equal(far.fired, 0);

@@ -19,10 +19,11 @@ typedef struct tls_case {
 
 static int tls_setup(void **state)
 {
-    tls_case *t = calloc(1, sizeof(*t));
     void *ends;
-    if (t == NULL || peers_setup_tcp(&ends) != 0)
+    if (peers_setup_tcp(&ends) != 0)
         return -1;
+    tls_case *t = calloc(1, sizeof(*t));
+    assert_non_null(t);
     t->p = ends;
     t->certificates = test_certificates_new();
     *state = t;
