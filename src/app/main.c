@@ -1,8 +1,7 @@
-/* The smtpmux program. */
-#include <stdio.h>
+/* The smtpmux program: everything is in the verbs. */
+#include "app/commands.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
-    (void)puts("smtpmux " SMX_VERSION_TEXT);
-    return 0;
+    return command_main(argc, argv);
 }

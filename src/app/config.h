@@ -1,0 +1,54 @@
+/* The configuration: an immutable snapshot that everyone who uses it holds a share of.
+ *
+ * It fills the options of the modules that it configures (listeners, upstreams, users) and keeps
+ * every string that they point to in an arena of its own.
+ */
+#ifndef APP_CONFIG_H
+#define APP_CONFIG_H
+
+#include <stdatomic.h>
+
+#include "app/log.h"
+#include "app/problems.h"
+#include "mux/mux.h"
+
+typedef struct config {
+    const char *hostname;
+    uint32_t workers; /* 0 in the file: one per core; here at least 1 */
+    smx_listener_options *listeners;
+    size_t listener_count;
+    upstream_options *upstreams;
+    size_t upstream_count;
+    mux_user_options *users; /* mux_new fills `user.data` */
+    size_t user_count;
+    uint64_t memory_limit; /* 0: none */
+    const char *temp_dir;  /* NULL: TMPDIR, or /tmp */
+    uint32_t threads;
+    uint32_t drain_timeout_ms;
+    log_options log;
+    bool is_go_form; /* the Go program's file, with its defaults */
+
+    /* config.c's */
+    arena memory;
+    _Atomic unsigned shares;
+} config;
+
+/* Reads `told->text`, the contents of `told->file` (set both before). All that is wrong is listed,
+ * sorted by position. SMX_E_SYNTAX: the list has errors. Without one, `*c` has one share. */
+SMX_MUST_USE int config_load(problems *told, config **c);
+
+/* Reads a file whole into a new buffer; the problem says what failed. */
+SMX_MUST_USE int config_read_file(const char *path, buffer *text, problem *p);
+
+/* One share more; any thread. */
+config *config_share(config *c);
+/* One share less; the last one wipes and frees. NULL is nothing. Any thread. */
+void config_free(config *c);
+
+/* What the multiplexer takes: slices of the snapshot. */
+mux_options config_mux_options(const config *c);
+
+/* The effective file as YAML, defaults written out and secrets masked. */
+SMX_MUST_USE int config_print(const config *c, buffer *out);
+
+#endif

@@ -1,0 +1,30 @@
+/* The daemon's log: one line per event on a file descriptor, as logfmt or as JSON. */
+#ifndef APP_LOG_H
+#define APP_LOG_H
+
+#include "smx/types.h"
+
+typedef enum log_format { LOG_LOGFMT, LOG_JSON } log_format;
+
+typedef struct log_options {
+    log_format format;
+    smx_log_level level; /* less serious events are not written */
+    bool anonymize;      /* addresses of people and clients become keyed hashes */
+} log_options;
+
+/* May be used by any thread; each line is one write(2). */
+typedef struct log_sink log_sink;
+
+/* `fd` stays the caller's. SMX_E_NOMEM, SMX_E_IO (no random key to be had). */
+SMX_MUST_USE int log_new(int fd, const log_options *options, log_sink **log);
+void log_free(log_sink *log);
+
+/* Of type smx_log_fn: `log` is the log_sink. Values of keys that name secrets are never written. */
+void log_write(void *log, smx_log_level level, const char *event, uint64_t session,
+               const smx_log_field *fields, size_t count);
+
+/* The same with C strings: log_event(log, SMX_LOG_INFO, "listening", "address", "[::]:25", NULL). */
+void log_event(log_sink *log, smx_log_level level, const char *event, ...)
+    __attribute__((sentinel));
+
+#endif

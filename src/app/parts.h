@@ -1,0 +1,43 @@
+/* The custom readers and writers of the configuration, and what is judged when all is read. Each
+ * group is one file: listeners.c, upstreams.c, users.c, go_form.c. */
+#ifndef APP_PARTS_H
+#define APP_PARTS_H
+
+#include "app/reader.h"
+#include "app/writer.h"
+
+typedef void part_read_fn(config_reader *reader, const yaml_entry *entry, void *target);
+typedef void part_write_fn(config_writer *writer, const void *target);
+
+/* ---- listeners ---- */
+part_read_fn listeners_read, listeners_read_certificates, listeners_read_trust,
+    listeners_read_proxy_protocol, listeners_read_xclient;
+part_write_fn listeners_write, listeners_write_certificates, listeners_write_trust,
+    listeners_write_proxy_protocol, listeners_write_xclient;
+/* What needs the users: trust's names, SCRAM; and addresses that are there twice. */
+void listeners_check(config_reader *reader);
+
+/* ---- upstreams ---- */
+part_read_fn upstreams_read, upstreams_read_url, upstreams_read_auth, upstreams_read_family,
+    upstreams_read_verify, upstreams_read_reply_to;
+part_write_fn upstreams_write, upstreams_write_url, upstreams_write_auth, upstreams_write_family,
+    upstreams_write_verify, upstreams_write_reply_to;
+/* One that stands in a user's list, named by its host and port. False: there is no memory. */
+bool upstreams_read_inline(config_reader *reader, const yaml_entry *entry, size_t *index);
+bool upstreams_find(const config *c, smx_slice name, size_t *index);
+
+/* ---- users ---- */
+part_read_fn users_read, users_read_allow_from, users_read_selector, users_read_upstreams;
+part_write_fn users_write, users_write_allow_from, users_write_selector, users_write_upstreams;
+/* A problem, with the nearest name, if no user is called so. */
+void users_check_name(config_reader *reader, const yaml_node *name);
+void users_check(config_reader *reader);
+
+/* ---- the Go program's file ---- */
+part_read_fn go_form_read_selector, go_form_read_downstreams;
+/* True for a file with `downstreams` or `selector_algo_path`. */
+bool go_form_is(const yaml_node *top);
+/* Its listener, if the file has none. */
+void go_form_listeners(config_reader *reader);
+
+#endif

@@ -1,0 +1,317 @@
+/* The `upstreams` of the configuration, those that stand in a user's list included. */
+#include <stdlib.h>
+
+#include "app/nearest.h"
+#include "app/parts.h"
+#include "app/scalar.h"
+#include "net/tls.h"
+
+static const char *const AUTH_WORDS[] = {"plain", "login", "cram-md5", "scram-sha-256", NULL};
+static const char *const AUTH_LATER[] = {"xoauth2", "oauthbearer", NULL};
+static const char *const MECHANISMS[] = {"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256"};
+static const char *const FAMILY_WORDS[] = {"any", "ipv4", "ipv6", NULL};
+static const uint8_t FAMILIES[] = {0, 4, 6};
+static const char *const REPLY_TO_WORDS[] = {"keep", "add", NULL};
+
+/* ---- keys ---- */
+
+/* The URL with its port, as it is shown. */
+static const char *complete_url(config_reader *reader, smx_slice text,
+                                const upstream_options *options)
+{
+    char port[16];
+    size_t colon = slice_find_last(text, ':');
+    size_t bracket = slice_find_last(text, ']');
+    size_t slash = slice_find_last(text, '/');
+    bool has_port = colon < text.len && colon > slash && (bracket == text.len || colon > bracket);
+    if (options->port == 0 || has_port || slash + 1 == text.len)
+        return reader_copy(reader, text);
+    int len = snprintf(port, sizeof(port), ":%u", options->port);
+    char *url = reader_alloc(reader, text.len + (size_t)len + 1, 1);
+    if (url == NULL)
+        return "";
+    memcpy(url, text.data, text.len);
+    memcpy(url + text.len, port, (size_t)len);
+    return url;
+}
+
+void upstreams_read_url(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    upstream_options *options = target;
+    smx_slice text;
+    char *host = NULL;
+    problem p;
+    if (!reader_scalar(reader, entry, "a URL such as smtp+tls://smtp.example.com:587", &text))
+        return;
+    if (upstream_url_parse(text, options, &host, &p) != 0) {
+        problems_error(reader->problems, entry->value->offset, "%s", p.text);
+        return;
+    }
+    options->host = reader_copy(reader, slice_of_text(host));
+    options->url = complete_url(reader, text, options);
+    free(host);
+}
+
+void upstreams_read_auth(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    upstream_options *options = target;
+    size_t index;
+    if (reader_word(reader, entry, AUTH_WORDS, AUTH_LATER, &index))
+        options->mechanism = MECHANISMS[index];
+}
+
+void upstreams_read_family(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    upstream_options *options = target;
+    size_t index;
+    if (reader_word(reader, entry, FAMILY_WORDS, NULL, &index))
+        options->family = FAMILIES[index];
+}
+
+void upstreams_read_reply_to(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    upstream_options *options = target;
+    size_t index;
+    if (reader_word(reader, entry, REPLY_TO_WORDS, NULL, &index))
+        options->reply_to_add = index == 1;
+}
+
+void upstreams_read_verify(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    upstream_options *options = target;
+    smx_slice text;
+    bool is_verified;
+    if (!reader_scalar(reader, entry, "`true` or `false`", &text))
+        return;
+    if (scalar_bool(text, &is_verified) != 0)
+        problems_error(reader->problems, entry->value->offset,
+                       "expected `true` or `false`, found `%s`", text.data);
+    else
+        options->verify = is_verified ? SMX_VERIFY_REQUIRED : SMX_VERIFY_NEVER;
+}
+
+/* ---- keys that contradict each other ---- */
+
+static bool is_loopback(const upstream_options *options)
+{
+    smx_address address;
+    smx_slice host = slice_of_text(options->host);
+    if (options->port == 0 || slice_equal_nocase(host, SMX_SLICE("localhost")))
+        return true;
+    if (smx_address_parse(host, &address) != 0)
+        return false;
+    static const uint8_t ONE[16] = {[15] = 1};
+    return address.family == 4 ? address.octets[0] == 127
+                               : memcmp(address.octets, ONE, sizeof(ONE)) == 0;
+}
+
+static int64_t offset_of(const yaml_entry *at, const char *key)
+{
+    const yaml_entry *entry = yaml_find(at->value, slice_of_text(key));
+    return entry == NULL ? at->offset : entry->offset;
+}
+
+static void check_credentials(config_reader *reader, const yaml_entry *at,
+                              const upstream_options *options)
+{
+    bool has_pass = reader_has(at, "pass") || reader_has(at, "pass_file");
+    if (options->user != NULL && !has_pass)
+        problems_error(reader->problems, offset_of(at, "user"),
+                       "`user` needs `pass` or `pass_file`");
+    if (options->user == NULL && (has_pass || options->mechanism != NULL))
+        problems_error(reader->problems, offset_of(at, has_pass ? "pass" : "auth"),
+                       "`%s` needs `user`", has_pass ? "pass" : "auth");
+    if (options->user == NULL || options->allow_insecure_auth || options->host == NULL)
+        return;
+    if (options->tls == SMX_TLS_OFF && !is_loopback(options))
+        problems_error(reader->problems, offset_of(at, "url"),
+                       "the password would leave on clear text: use smtp+tls:// or smtps://, or "
+                       "set `allow_insecure_auth: true`");
+    else if (options->tls != SMX_TLS_OFF && options->verify == SMX_VERIFY_NEVER)
+        problems_error(reader->problems, offset_of(at, "tls_verify"),
+                       "the password would go to a server that has not shown who it is: name its "
+                       "CA with `ca` instead, or set `allow_insecure_auth: true`");
+}
+
+static void check_tls_files(config_reader *reader, const yaml_entry *at,
+                            const upstream_options *options)
+{
+    problem p;
+    tls_client *client = NULL;
+    tls_client_options tls = {options->ca_file, options->cert_file, options->key_file};
+    if ((options->cert_file == NULL) != (options->key_file == NULL))
+        problems_error(reader->problems,
+                       offset_of(at, options->cert_file == NULL ? "client_key" : "client_cert"),
+                       "`client_cert` and `client_key` need each other");
+    else if ((tls.ca_file != NULL || tls.cert_file != NULL) &&
+             tls_client_new(&tls, &client, &p) != 0)
+        problems_error(reader->problems, offset_of(at, tls.ca_file != NULL ? "ca" : "client_cert"),
+                       "%s", p.text);
+    tls_client_free(client);
+}
+
+static void check_addresses(config_reader *reader, const yaml_entry *at,
+                            const upstream_options *options)
+{
+    smx_address address;
+    smx_path path;
+    if (options->source != NULL && smx_address_parse(slice_of_text(options->source), &address) != 0)
+        problems_error(reader->problems, offset_of(at, "source"),
+                       "expected a local address such as 192.0.2.1, found `%s`", options->source);
+    if (options->rewrite_from != NULL &&
+        smx_mailbox_parse(slice_of_text(options->rewrite_from), 0, &path) != 0)
+        problems_error(reader->problems, offset_of(at, "rewrite_from"),
+                       "expected an address such as me@example.com, found `%s`",
+                       options->rewrite_from);
+    if (options->reply_to_add && options->rewrite_from == NULL)
+        problems_warn(reader->problems, offset_of(at, "reply_to"),
+                      "`reply_to: add` does nothing without `rewrite_from`");
+}
+
+/* ---- one upstream, and all ---- */
+
+static void read_upstream(config_reader *reader, const yaml_entry *at, upstream_options *options)
+{
+    size_t errors = reader->problems->errors;
+    reader_level(reader, &level_upstream, at, options);
+    if (at->value->kind != YAML_MAPPING)
+        return;
+    check_credentials(reader, at, options);
+    check_addresses(reader, at, options);
+    if (reader->problems->errors == errors)
+        check_tls_files(reader, at, options);
+}
+
+static upstream_options *add(config_reader *reader)
+{
+    config *c = reader->config;
+    if (c->upstreams == NULL)
+        c->upstreams = reader_alloc(reader, reader->upstream_capacity, sizeof(*c->upstreams));
+    if (c->upstreams == NULL || c->upstream_count == reader->upstream_capacity)
+        return NULL;
+    return &c->upstreams[c->upstream_count++];
+}
+
+void upstreams_read(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    (void)target;
+    if (entry->value->kind != YAML_MAPPING) {
+        problems_error(reader->problems, entry->value->offset,
+                       "expected a mapping of names to upstreams, such as {ses: {url: ...}}, found "
+                       "%s",
+                       yaml_kind_text(entry->value));
+        return;
+    }
+    for (size_t i = 0; i < entry->value->count; i++) {
+        upstream_options *options = add(reader);
+        if (options == NULL)
+            return;
+        options->name = reader_copy(reader, entry->value->entries[i].key);
+        read_upstream(reader, &entry->value->entries[i], options);
+    }
+}
+
+bool upstreams_find(const config *c, smx_slice name, size_t *index)
+{
+    for (size_t i = 0; i < c->upstream_count; i++) {
+        if (c->upstreams[i].name != NULL &&
+            slice_equal(slice_of_text(c->upstreams[i].name), name)) {
+            *index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "host:port", with "#2" behind it if that is taken. */
+static const char *name_by_place(config_reader *reader, const upstream_options *options)
+{
+    char name[512];
+    size_t taken;
+    const char *host = options->host == NULL ? "upstream" : options->host;
+    int len = options->port == 0 ? snprintf(name, sizeof(name), "%s", host)
+                                 : snprintf(name, sizeof(name), "%s:%u", host, options->port);
+    size_t end = len < 0 || (size_t)len > sizeof(name) - 16 ? sizeof(name) - 16 : (size_t)len;
+    for (unsigned nth = 2; upstreams_find(reader->config, slice_of_text(name), &taken); nth++)
+        (void)snprintf(name + end, sizeof(name) - end, "#%u", nth);
+    return reader_copy(reader, slice_of_text(name));
+}
+
+bool upstreams_read_inline(config_reader *reader, const yaml_entry *entry, size_t *index)
+{
+    upstream_options *options = add(reader);
+    if (options == NULL)
+        return false;
+    read_upstream(reader, entry, options);
+    options->name = name_by_place(reader, options);
+    *index = (size_t)(options - reader->config->upstreams);
+    return true;
+}
+
+/* ---- printing ---- */
+
+static void write_pair(config_writer *writer, const char *name, const char *value)
+{
+    if (value == NULL)
+        return;
+    writer_key(writer, name);
+    writer_text(writer, " ");
+    writer_scalar(writer, slice_of_text(value));
+    writer_end(writer);
+}
+
+void upstreams_write_url(config_writer *writer, const void *target)
+{
+    const upstream_options *options = target;
+    write_pair(writer, "url", options->url);
+}
+
+void upstreams_write_auth(config_writer *writer, const void *target)
+{
+    const upstream_options *options = target;
+    for (size_t i = 0; AUTH_WORDS[i] != NULL; i++) {
+        if (options->mechanism == MECHANISMS[i])
+            write_pair(writer, "auth", AUTH_WORDS[i]);
+    }
+}
+
+void upstreams_write_family(config_writer *writer, const void *target)
+{
+    const upstream_options *options = target;
+    for (size_t i = 0; FAMILY_WORDS[i] != NULL; i++) {
+        if (options->family == FAMILIES[i])
+            write_pair(writer, "family", FAMILY_WORDS[i]);
+    }
+}
+
+void upstreams_write_reply_to(config_writer *writer, const void *target)
+{
+    const upstream_options *options = target;
+    write_pair(writer, "reply_to", REPLY_TO_WORDS[options->reply_to_add ? 1 : 0]);
+}
+
+/* Left out where the URL says it. */
+void upstreams_write_verify(config_writer *writer, const void *target)
+{
+    const upstream_options *options = target;
+    if (options->verify == SMX_VERIFY_IF_AUTH || options->tls == SMX_TLS_OFF)
+        return;
+    writer_key(writer, "tls_verify");
+    writer_text(writer, options->verify == SMX_VERIFY_REQUIRED ? " true\n" : " false\n");
+}
+
+void upstreams_write(config_writer *writer, const void *target)
+{
+    const config *c = target;
+    writer_key(writer, "upstreams");
+    writer_end(writer);
+    writer->depth++;
+    for (size_t i = 0; i < c->upstream_count; i++) {
+        writer_key(writer, c->upstreams[i].name);
+        writer_end(writer);
+        writer->depth++;
+        writer_level(writer, &level_upstream, &c->upstreams[i]);
+        writer->depth--;
+    }
+    writer->depth--;
+}

@@ -1,0 +1,342 @@
+/* The `users` of the configuration: who they are, and which upstreams they send through. */
+#include "app/nearest.h"
+#include "app/parts.h"
+#include "sasl/password.h"
+
+enum { WEIGHT_MAX = 1000 };
+
+/* ---- keys ---- */
+
+void users_read_allow_from(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    mux_user_options *options = target;
+    const yaml_entry *items;
+    size_t count = reader_list(entry, &items);
+    smx_slice *made = reader_alloc(reader, count, sizeof(*made));
+    smx_slice text;
+    size_t filled = 0;
+    for (size_t i = 0; i < count && made != NULL; i++) {
+        if (reader_scalar(reader, &items[i], "an address with `*` and `?`, such as *@example.com",
+                          &text))
+            made[filled++] = slice_of(reader_copy(reader, text), text.len);
+    }
+    options->user.allow_from = made;
+    options->user.allow_from_count = filled;
+}
+
+static bool is_script(smx_slice text)
+{
+    static const char *const ENDS[] = {".so", ".lua", ".star"};
+    for (size_t i = 0; i < sizeof(ENDS) / sizeof(ENDS[0]); i++) {
+        smx_slice end = slice_of_text(ENDS[i]);
+        if (text.len > end.len && slice_equal(slice_from(text, text.len - end.len), end))
+            return true;
+    }
+    return slice_find(text, '/') < text.len;
+}
+
+static void tell_selector(config_reader *reader, const yaml_entry *entry, smx_slice text)
+{
+    static const char *const LATER[] = {"weighted", "least-latency", "hash"};
+    bool is_later = is_script(text);
+    nearest near = nearest_begin(text);
+    const mux_selector *known;
+    for (size_t i = 0; (known = mux_selector_at(i)) != NULL; i++)
+        nearest_try(&near, known->name);
+    for (size_t i = 0; i < sizeof(LATER) / sizeof(LATER[0]); i++)
+        is_later = is_later || slice_equal(text, slice_of_text(LATER[i]));
+    if (is_later)
+        problems_error(reader->problems, entry->value->offset,
+                       "the selector `%s` is not in this version; there are `failover`, "
+                       "`round-robin` and `random`",
+                       text.data);
+    else if (near.best != NULL)
+        problems_error(reader->problems, entry->value->offset,
+                       "unknown selector `%s`; did you mean `%s`?", text.data, near.best);
+    else
+        problems_error(reader->problems, entry->value->offset,
+                       "unknown selector `%s`; there are `failover`, `round-robin` and `random`",
+                       text.data);
+}
+
+void users_read_selector(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    mux_user_options *options = target;
+    smx_slice text;
+    if (!reader_scalar(reader, entry, "the name of a selector", &text))
+        return;
+    const mux_selector *selector = mux_selector_find(text);
+    if (selector == NULL)
+        tell_selector(reader, entry, text);
+    else
+        options->selector = selector;
+}
+
+/* ---- a user's upstreams ---- */
+
+/* The choices of one user while they are read. */
+typedef struct choice_list {
+    mux_choice *choices;
+    size_t count;
+    bool is_weighted;
+} choice_list;
+
+static void add_choice(config_reader *reader, choice_list *to, smx_slice name, int64_t offset,
+                       uint32_t weight)
+{
+    const config *c = reader->config;
+    size_t index;
+    if (!upstreams_find(c, name, &index)) {
+        nearest near = nearest_begin(name);
+        for (size_t i = 0; i < c->upstream_count; i++)
+            nearest_try(&near, c->upstreams[i].name == NULL ? "" : c->upstreams[i].name);
+        problems_error(reader->problems, offset, "no upstream is called `%s`%s%s%s", name.data,
+                       near.best == NULL ? "" : "; did you mean `",
+                       near.best == NULL ? "" : near.best, near.best == NULL ? "" : "`?");
+        return;
+    }
+    for (size_t i = 0; i < to->count; i++) {
+        if (to->choices[i].upstream == index) {
+            problems_error(reader->problems, offset, "the upstream `%s` stands here twice",
+                           name.data);
+            return;
+        }
+    }
+    to->choices[to->count++] = (mux_choice){index, weight};
+}
+
+static bool is_upstream_key(smx_slice name)
+{
+    for (size_t i = 0; i < level_upstream.count; i++) {
+        if (slice_starts_with(name, slice_of_text(level_upstream.keys[i].name)))
+            return true;
+    }
+    return false;
+}
+
+/* {url: ...} is an upstream of its own, {ses: 3} a name with its weight. */
+static bool is_inline(const yaml_entry *item)
+{
+    bool is_upstream = item->value->count == 0;
+    for (size_t i = 0; i < item->value->count; i++)
+        is_upstream = is_upstream || is_upstream_key(item->value->entries[i].key);
+    return is_upstream;
+}
+
+static void add_weighted(config_reader *reader, choice_list *to, const yaml_entry *item)
+{
+    smx_slice text;
+    uint64_t weight;
+    if (!reader_scalar(reader, item, "a weight", &text))
+        return;
+    if (slice_to_number(text, WEIGHT_MAX, &weight) != 0 || weight == 0) {
+        problems_error(reader->problems, item->value->offset,
+                       "expected a weight from 1 to %d, found `%s`", WEIGHT_MAX, text.data);
+        return;
+    }
+    to->is_weighted = to->is_weighted || weight > 1;
+    add_choice(reader, to, item->key, item->offset, (uint32_t)weight);
+}
+
+static void add_item(config_reader *reader, choice_list *to, const yaml_entry *item)
+{
+    size_t index;
+    const yaml_node *value = item->value;
+    if (value->kind == YAML_SCALAR) {
+        add_choice(reader, to, value->text, value->offset, 1);
+    } else if (value->kind != YAML_MAPPING) {
+        problems_error(reader->problems, value->offset,
+                       "expected the name of an upstream, {name: weight} or {url: ...}, found %s",
+                       yaml_kind_text(value));
+    } else if (!is_inline(item)) {
+        for (size_t i = 0; i < value->count; i++)
+            add_weighted(reader, to, &value->entries[i]);
+    } else if (upstreams_read_inline(reader, item, &index)) {
+        to->choices[to->count++] = (mux_choice){index, 1};
+    }
+}
+
+static size_t count_choices(const yaml_entry *items, size_t count)
+{
+    size_t choices = 0;
+    for (size_t i = 0; i < count; i++)
+        choices += items[i].value->kind == YAML_MAPPING ? items[i].value->count + 1 : 1;
+    return choices;
+}
+
+void users_read_upstreams(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    mux_user_options *options = target;
+    const yaml_entry *items;
+    size_t count = reader_list(entry, &items);
+    choice_list made = {reader_alloc(reader, count_choices(items, count), sizeof(mux_choice)), 0,
+                        false};
+    size_t errors = reader->problems->errors;
+    for (size_t i = 0; i < count && made.choices != NULL; i++)
+        add_item(reader, &made, &items[i]);
+    options->choices = made.choices;
+    options->choice_count = made.count;
+    if (made.count == 0 && reader->problems->errors == errors)
+        problems_error(reader->problems, entry->offset, "`%s` names no upstream", entry->key.data);
+    if (made.is_weighted && options->selector != NULL &&
+        options->selector != mux_selector_find(SMX_SLICE("round-robin")))
+        problems_warn(reader->problems, entry->offset,
+                      "weights count only with `selector: round-robin`");
+}
+
+/* ---- one user, and all ---- */
+
+static int64_t offset_of(const yaml_entry *at, const char *key)
+{
+    const yaml_entry *entry = yaml_find(at->value, slice_of_text(key));
+    return entry == NULL ? at->offset : entry->offset;
+}
+
+static void check_secret(config_reader *reader, const yaml_entry *at,
+                         const mux_user_options *options)
+{
+    problem p;
+    if (options->user.secret.len > 0 && password_check_form(options->user.secret, &p) != 0)
+        problems_error(reader->problems,
+                       offset_of(at, reader_has(at, "password") ? "password" : "password_file"),
+                       "%s", p.text);
+}
+
+static void check_both(config_reader *reader, const yaml_entry *at, const char *one,
+                       const char *other)
+{
+    if (reader_has(at, one) && reader_has(at, other))
+        problems_error(reader->problems, offset_of(at, other),
+                       "`%s` and `%s` are both given; keep one of them", one, other);
+}
+
+static void read_user(config_reader *reader, const yaml_entry *at, mux_user_options *options)
+{
+    reader_level(reader, &level_user, at, options);
+    if (at->value->kind != YAML_MAPPING)
+        return;
+    check_secret(reader, at, options);
+    check_both(reader, at, "upstreams", "downstreams");
+    check_both(reader, at, "selector", "selector_algo_path");
+    if (!reader_has(at, "upstreams") && !reader_has(at, "downstreams"))
+        problems_error(reader->problems, at->offset,
+                       "this user has no upstreams: add `upstreams: [NAME, ...]`");
+}
+
+void users_read(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    config *c = target;
+    const yaml_entry *items;
+    size_t count = reader_list(entry, &items);
+    c->users = reader_alloc(reader, count, sizeof(*c->users));
+    reader->user_entries = reader_alloc(reader, count, sizeof(yaml_entry *));
+    if (c->users == NULL || reader->user_entries == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        reader->user_entries[i] = &items[i];
+        read_user(reader, &items[i], &c->users[i]);
+        c->user_count++;
+    }
+    if (count == 0)
+        problems_error(reader->problems, entry->offset, "`users` is empty, so nobody may send");
+}
+
+void users_check_name(config_reader *reader, const yaml_node *name)
+{
+    const config *c = reader->config;
+    nearest near = nearest_begin(name->text);
+    for (size_t i = 0; i < c->user_count; i++) {
+        smx_slice known = c->users[i].user.name;
+        if (slice_equal(known, name->text))
+            return;
+        if (known.len > 0)
+            nearest_try(&near, known.data);
+    }
+    problems_error(reader->problems, name->offset, "no user is called `%s`%s%s%s", name->text.data,
+                   near.best == NULL ? "" : "; did you mean `", near.best == NULL ? "" : near.best,
+                   near.best == NULL ? "" : "`?");
+}
+
+/* A name that some listener's `trust` lets in without a password. */
+static bool is_trusted(const config *c, smx_slice name)
+{
+    for (size_t i = 0; i < c->listener_count; i++) {
+        for (size_t j = 0; j < c->listeners[i].trust_count; j++) {
+            if (slice_equal(c->listeners[i].trust[j].user, name))
+                return true;
+        }
+    }
+    return false;
+}
+
+void users_check(config_reader *reader)
+{
+    const config *c = reader->config;
+    for (size_t i = 0; i < c->user_count; i++) {
+        smx_slice name = c->users[i].user.name;
+        const yaml_entry *at = reader->user_entries[i];
+        if (name.len == 0 || at->value->kind != YAML_MAPPING)
+            continue;
+        for (size_t j = 0; j < i; j++) {
+            if (slice_equal(c->users[j].user.name, name)) {
+                problems_error(reader->problems, offset_of(at, "email"),
+                               "users[%zu] is called `%s` already", j, name.data);
+                break;
+            }
+        }
+        if (!reader_has(at, "password") && !reader_has(at, "password_file") && !is_trusted(c, name))
+            problems_warn(reader->problems, at->offset,
+                          "`%s` has no password and stands in no `trust`, so cannot send",
+                          name.data);
+    }
+}
+
+/* ---- printing ---- */
+
+void users_write_allow_from(config_writer *writer, const void *target)
+{
+    const mux_user_options *options = target;
+    if (options->user.allow_from == NULL)
+        return;
+    writer_key(writer, "allow_from");
+    writer_text(writer, " [");
+    for (size_t i = 0; i < options->user.allow_from_count; i++) {
+        writer_text(writer, i == 0 ? "" : ", ");
+        writer_scalar(writer, options->user.allow_from[i]);
+    }
+    writer_text(writer, "]\n");
+}
+
+void users_write_selector(config_writer *writer, const void *target)
+{
+    const mux_user_options *options = target;
+    if (options->selector == NULL)
+        return;
+    writer_key(writer, "selector");
+    writer_text(writer, " ");
+    writer_scalar(writer, slice_of_text(options->selector->name));
+    writer_end(writer);
+}
+
+void users_write_upstreams(config_writer *writer, const void *target)
+{
+    const mux_user_options *options = target;
+    char weight[16];
+    writer_key(writer, "upstreams");
+    writer_text(writer, " [");
+    for (size_t i = 0; i < options->choice_count; i++) {
+        const mux_choice *choice = &options->choices[i];
+        writer_text(writer, i == 0 ? "" : ", ");
+        writer_text(writer, choice->weight == 1 ? "" : "{");
+        writer_scalar(writer, slice_of_text(writer->config->upstreams[choice->upstream].name));
+        (void)snprintf(weight, sizeof(weight), ": %u}", choice->weight);
+        writer_text(writer, choice->weight == 1 ? "" : weight);
+    }
+    writer_text(writer, "]\n");
+}
+
+void users_write(config_writer *writer, const void *target)
+{
+    const config *c = target;
+    writer_items(writer, "users", &level_user, c->users, c->user_count, sizeof(*c->users));
+}
