@@ -105,7 +105,7 @@ static const config_key log_keys[] = {
      .initial = "false",
      .doc = "addresses of people and clients are written as hashes under a key of the process"},
 };
-const config_level level_log = KEY_LEVEL_OF("log", log_keys);
+const config_level level_log = KEY_LEVEL_OF("mapping `log`", log_keys);
 
 static const config_key listener_keys[] = {
     {.name = "listen",

@@ -154,7 +154,7 @@ static const config_key timeout_keys[] = {
      .initial = "10m",
      .doc = "for the reply to the message; when it is over, nobody knows the outcome"},
 };
-const config_level level_timeouts = KEY_LEVEL_OF("timeouts", timeout_keys);
+const config_level level_timeouts = KEY_LEVEL_OF("mapping `timeouts`", timeout_keys);
 
 static const config_key user_keys[] = {
     {.name = "email",

@@ -136,12 +136,13 @@ static int64_t offset_of(const yaml_entry *at, const char *key)
     return entry == NULL ? at->offset : entry->offset;
 }
 
-static void check_tls(config_reader *reader, const yaml_entry *at, smx_listener_options *options)
+static void check_tls(config_reader *reader, const yaml_entry *at, smx_listener_options *options,
+                      bool is_sound)
 {
     bool has_certificates = reader_has(at, "certificates");
     if (has_certificates && !reader_has(at, "tls"))
         options->tls = SMX_LISTENER_STARTTLS;
-    if (options->tls == SMX_LISTENER_CLEAR && has_certificates)
+    if (is_sound && options->tls == SMX_LISTENER_CLEAR && has_certificates)
         problems_warn(reader->problems, offset_of(at, "certificates"),
                       "these certificates are not used, since `tls` is off");
     if (options->tls != SMX_LISTENER_CLEAR && !has_certificates)
@@ -177,7 +178,7 @@ static void read_listener(config_reader *reader, const yaml_entry *at,
     if (at->value->kind != YAML_MAPPING)
         return;
     check_address(reader, at, options);
-    check_tls(reader, at, options);
+    check_tls(reader, at, options, reader->problems->errors == errors);
     check_auth(reader, at, options);
     if (reader->problems->errors == errors)
         check_certificates(reader, at, options);

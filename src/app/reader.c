@@ -51,7 +51,7 @@ bool reader_scalar(config_reader *reader, const yaml_entry *entry, const char *e
         return false;
     }
     *text = entry->value->text;
-    return true;
+    return !entry->value->is_broken;
 }
 
 static bool is_listed(smx_slice text, const char *const *words, size_t *index)
@@ -317,7 +317,10 @@ static void read_key(config_reader *reader, const config_level *level, const con
         problems_error(reader->problems, entry->offset, "`%s` is not in this version", key->name);
     else if (entry->value->kind == YAML_NOTHING)
         problems_error(reader->problems, entry->offset,
-                       "`%s` has no value; leave the key out to have its default", key->name);
+                       key->initial == NULL && key->otherwise == NULL
+                           ? "`%s` has no value"
+                           : "`%s` has no value; leave the key out to have its default",
+                       key->name);
     else if (key->kind == KEY_LEVEL)
         reader_level(reader, key->level, entry, target);
     else if (key->kind == KEY_CUSTOM)

@@ -36,7 +36,12 @@ static int64_t mark_of(struct fy_node *node, int64_t otherwise)
     struct fy_token *token =
         node != NULL && fy_node_is_scalar(node) ? fy_node_get_scalar_token(node) : NULL;
     const struct fy_mark *mark = token == NULL ? NULL : fy_token_start_mark(token);
-    return mark == NULL ? otherwise : (int64_t)mark->input_pos;
+    if (mark == NULL)
+        return otherwise;
+    /* The mark of a quoted text stands behind its quote. */
+    enum fy_node_style style = fy_node_get_style(node);
+    bool is_quoted = style == FYNS_SINGLE_QUOTED || style == FYNS_DOUBLE_QUOTED;
+    return (int64_t)mark->input_pos - (is_quoted && mark->input_pos > 0 ? 1 : 0);
 }
 
 /* ---- ${NAME} ---- */
@@ -119,7 +124,9 @@ static void convert_scalar(yaml_reader *r, struct fy_node *from, yaml_node *to)
     to->kind = YAML_SCALAR;
     if (memchr(raw.data, '\0', raw.len) != NULL)
         problems_error(r->list, to->offset, "a value may not hold a NUL character");
+    size_t errors = r->list->errors;
     to->text = expand(r, raw, to->offset);
+    to->is_broken = r->list->errors > errors;
 }
 
 static void convert_sequence(yaml_reader *r, struct fy_node *from, yaml_node *to, unsigned depth)

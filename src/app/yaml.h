@@ -20,6 +20,7 @@ struct yaml_node {
     smx_slice text; /* of a scalar, `${NAME}` expanded; ends in NUL */
     yaml_entry *entries;
     size_t count;
+    bool is_broken; /* a scalar whose expansion failed, which was told */
 };
 
 /* Reads list->text. `${NAME}` is the environment's value, `$${` a plain `${`; anchors, aliases and
