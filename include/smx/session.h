@@ -270,8 +270,8 @@ typedef enum smx_client_event_type {
     SMX_CLIENT_BODY,      /* the server waits for the body: call smx_client_session_body until it
                              is whole, then _body_end. Not given while the owner has to decide: see
                              `hold_data` */
-    SMX_CLIENT_DECIDE,    /* all RCPT replies are in, some were refused, and `hold_data` was set:
-                             call smx_client_session_proceed or smx_client_session_reset */
+    SMX_CLIENT_DECIDE,    /* all RCPT replies are in, some but not all were refused, and `hold_data`
+                             was set: call smx_client_session_proceed or smx_client_session_reset */
     SMX_CLIENT_DATA_REPLY, /* DATA (or a BDAT before the last) was answered by other than 354 (250):
                              the transaction is over; READY follows */
     SMX_CLIENT_REPLY,     /* the final reply: the outcome is known. LMTP: one for each taken
@@ -310,7 +310,8 @@ SMX_API void smx_client_session_free(smx_client_session *session);
 SMX_API size_t smx_client_session_feed(smx_client_session *session, uint64_t now, smx_slice in,
                                        smx_client_event *event);
 SMX_API smx_slice smx_client_session_output(const smx_client_session *session);
-/* Octets handed to the socket: what decides whether an outcome is unknown. */
+/* Octets handed to the socket: what decides whether an outcome is unknown. To be told
+ * before the next feed: a reply to the final dot that comes while the dot has not left ends the session. */
 SMX_API void smx_client_session_sent(smx_client_session *session, size_t count);
 SMX_API uint64_t smx_client_session_deadline(const smx_client_session *session);
 
@@ -354,8 +355,11 @@ SMX_API SMX_MUST_USE int smx_client_session_proceed(smx_client_session *session,
  * command. Takes octets from the start of `in`: *used of them; fills at most `capacity` pieces, which
  * are slices of `in`, of constants or of the session and live until the next call; they must be
  * sent in order, behind what smx_client_session_output held before. Where `in` is a part of the
- * body BDAT makes a chunk of each call (use pieces of 64 KiB or more). SMX_E_PROTOCOL for bare CR,
- * bare LF or NUL: the transaction cannot go on, the owner closes without a dot (BDAT too). */
+ * body BDAT makes a chunk of each call (use pieces of 64 KiB or more) and two pieces of that;
+ * SMX_E_AGAIN where the server offers no PIPELINING and the chunk before has no reply yet: nothing
+ * was taken, BODY comes again. A chunk's pieces must be sent whole even if DATA_REPLY comes
+ * meanwhile. SMX_E_PROTOCOL for bare CR, bare LF or NUL: the transaction cannot go on, the owner
+ * closes without a dot (BDAT too); FAILED follows. */
 SMX_API SMX_MUST_USE int smx_client_session_body(smx_client_session *session, uint64_t now,
                                                  smx_slice in, size_t *used, smx_slice *pieces,
                                                  size_t capacity, size_t *count);
