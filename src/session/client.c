@@ -104,7 +104,6 @@ size_t smx_client_session_feed(smx_client_session *s, uint64_t now, smx_slice in
             s->behind = in.len - used;
             s->parser = (smx_reply_parser){0};
             client_dispatch(s, &reply, event);
-            s->unasked = false;
         } else if (error != SMX_E_AGAIN) {
             client_fail(s, error);
         } else if (now >= s->deadline) {

@@ -57,7 +57,7 @@ struct smx_client_session {
     client_outstanding outstanding;
     smx_client_phase reply_phase; /* the phase that the reply in hand belongs to */
     size_t behind;                /* octets of feed's input behind the reply in hand */
-    bool unasked;                 /* a reply began while none was outstanding */
+    bool unasked; /* a reply began while none was outstanding: it ends the session */
     bool tls;
     bool starttls_refused; /* policy IF_OFFERED: go on without */
     bool authenticated;

@@ -255,6 +255,7 @@ static void session_client__faulty_body_hands_out_nothing(void **state)
     assert_int_equal(smx_client_session_output(s).len, 0);
     smx_client_event event = client_hears(s, "");
     assert_int_equal(event.type, SMX_CLIENT_FAILED);
+    assert_non_null(event.failure);
     assert_int_equal(event.failure->phase, SMX_CLIENT_PHASE_BODY);
     smx_client_session_free(s);
 }
@@ -272,6 +273,44 @@ static void session_client__failure_bears_the_reply(void **state)
     assert_int_equal(event.failure->reply.enhanced.subject, 3);
     assert_ptr_equal(event.failure->reply.raw.data, in.data);
     assert_int_equal(smx_client_session_deadline(s), SMX_DEADLINE_NEVER);
+    smx_client_session_free(s);
+}
+
+static smx_client_session *client_before_tls(void)
+{
+    smx_client_session *s = NULL;
+    smx_client_session_options options = {.version = SMX_CLIENT_SESSION_VERSION,
+                                          .helo = SMX_SLICE("client.example"),
+                                          .tls = SMX_TLS_IF_OFFERED};
+    assert_int_equal(smx_client_session_new(&options, 0, &s), 0);
+    (void)client_hears(s, "220 mx.example\r\n");
+    (void)client_hears(s, "250-mx.example\r\n250-SIZE 9\r\n250 STARTTLS\r\n");
+    return s;
+}
+
+/* ATTACKS 13: no TLS event at all, whatever the owner would do on it. */
+static void session_client__octets_behind_the_220_fail_at_once(void **state)
+{
+    smx_client_event event;
+    smx_client_session *s = client_before_tls();
+    (void)state;
+    (void)smx_client_session_feed(s, 0, SMX_SLICE("220 ok\r\n250 x\r\n"), &event);
+    assert_int_equal(event.type, SMX_CLIENT_FAILED);
+    assert_int_equal(event.failure->phase, SMX_CLIENT_PHASE_TLS);
+    assert_int_equal(event.failure->error, SMX_E_PROTOCOL);
+    smx_client_session_free(s);
+}
+
+/* RFC 3207 section 4.2 */
+static void session_client__offers_are_forgotten_with_the_220(void **state)
+{
+    smx_client_session *s = client_before_tls();
+    const smx_capabilities *c = smx_client_session_capabilities(s);
+    (void)state;
+    assert_int_equal(c->extensions, SMX_EXT_SIZE | SMX_EXT_STARTTLS);
+    assert_int_equal(client_hears(s, "220 ok\r\n").type, SMX_CLIENT_TLS);
+    assert_int_equal(c->extensions, 0);
+    assert_int_equal(c->domain.len, 0);
     smx_client_session_free(s);
 }
 
@@ -305,6 +344,8 @@ int main(void)
         cmocka_unit_test(session_client__chunk_needs_room_for_two_pieces),
         cmocka_unit_test(session_client__faulty_body_hands_out_nothing),
         cmocka_unit_test(session_client__failure_bears_the_reply),
+        cmocka_unit_test(session_client__octets_behind_the_220_fail_at_once),
+        cmocka_unit_test(session_client__offers_are_forgotten_with_the_220),
         cmocka_unit_test(session_client__time_does_not_wrap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
