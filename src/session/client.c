@@ -30,8 +30,8 @@ int smx_client_session_new(const smx_client_session_options *options, uint64_t n
     s->timeouts[CLIENT_WAIT_##name] = options->option != 0 ? options->option : (milliseconds);
     CLIENT_WAIT_MAP(CLIENT_TIMEOUT)
 #undef CLIENT_TIMEOUT
-    client_expect_reply(s, EXPECT_BANNER, 1);
-    client_enter(s, CLIENT_STATE_BANNER);
+    session_client_expect_reply(s, EXPECT_BANNER, 1);
+    session_client_enter(s, CLIENT_STATE_BANNER);
     *session = s;
     return 0;
 }
@@ -82,7 +82,7 @@ static int client_read_reply(smx_client_session *s, smx_slice in, smx_reply_line
     if (s->state == CLIENT_STATE_TLS)
         return SMX_E_PROTOCOL;
     int error = smx_reply_parse(&s->parser, in, reply, consumed);
-    if (error == SMX_E_AGAIN && client_next_expected(s) == EXPECT_NOTHING)
+    if (error == SMX_E_AGAIN && session_client_next_expected(s) == EXPECT_NOTHING)
         s->unasked = true;
     if (error == SMX_E_PROTOCOL)
         s->transaction.answered = true;
@@ -103,11 +103,11 @@ size_t smx_client_session_feed(smx_client_session *s, uint64_t now, smx_slice in
             used += consumed;
             s->behind = in.len - used;
             s->parser = (smx_reply_parser){0};
-            client_dispatch(s, &reply, event);
+            session_client_dispatch(s, &reply, event);
         } else if (error != SMX_E_AGAIN) {
-            client_fail(s, error);
+            session_client_fail(s, error);
         } else if (now >= s->deadline) {
-            client_fail(s, SMX_E_TIMEOUT);
+            session_client_fail(s, SMX_E_TIMEOUT);
         } else {
             break;
         }
@@ -137,7 +137,7 @@ uint64_t smx_client_session_deadline(const smx_client_session *s)
 
 void smx_client_session_fail(smx_client_session *s, int error)
 {
-    client_fail(s, error);
+    session_client_fail(s, error);
 }
 
 const smx_capabilities *smx_client_session_capabilities(const smx_client_session *s)
@@ -152,5 +152,5 @@ bool smx_client_session_is_ready(const smx_client_session *s)
 
 smx_client_phase smx_client_session_phase(const smx_client_session *s)
 {
-    return client_phase(s);
+    return session_client_phase(s);
 }

@@ -13,14 +13,14 @@ static bool client_body_is_open(const smx_client_session *s)
 
 static int client_fault(smx_client_session *s)
 {
-    client_fail(s, SMX_E_PROTOCOL);
+    session_client_fail(s, SMX_E_PROTOCOL);
     return SMX_E_PROTOCOL;
 }
 
 /* Without PIPELINING a chunk waits for the reply to the one before (RFC 3030 section 4.2). */
 static bool client_chunk_must_wait(const smx_client_session *s)
 {
-    return client_next_expected(s) == EXPECT_BDAT && !client_offers(s, SMX_EXT_PIPELINING);
+    return session_client_next_expected(s) == EXPECT_BDAT && !client_offers(s, SMX_EXT_PIPELINING);
 }
 
 static int client_chunk(smx_client_session *s, smx_slice in, size_t *used, smx_slice *pieces,
@@ -38,7 +38,7 @@ static int client_chunk(smx_client_session *s, smx_slice in, size_t *used, smx_s
         int len = snprintf(t->chunk_header, sizeof t->chunk_header, "BDAT %zu\r\n", in.len);
         pieces[0] = slice_of(t->chunk_header, (size_t)len);
         pieces[1] = in;
-        client_expect_reply(s, EXPECT_BDAT, 1);
+        session_client_expect_reply(s, EXPECT_BDAT, 1);
         t->chunked = true;
     }
     *used = in.len;
@@ -71,20 +71,20 @@ int smx_client_session_body(smx_client_session *s, uint64_t now, smx_slice in, s
     if (!client_body_is_open(s))
         return SMX_E_STATE;
     s->now = now;
-    client_enter(s, CLIENT_STATE_BODY);
+    session_client_enter(s, CLIENT_STATE_BODY);
     if (s->transaction.chunking)
         return client_chunk(s, in, used, pieces, capacity, count);
     return client_stuff(s, in, used, pieces, capacity, count);
 }
 
-/* From here on the last octet that leaves decides whether an outcome can be unknown (DESIGN 4.4). */
+/* From here on the last octet that leaves decides whether an outcome can be unknown. */
 static int client_write_end(smx_client_session *s, smx_slice end)
 {
     client_transaction *t = &s->transaction;
     int error = buffer_append(&s->output, end);
     if (error != 0)
         return error;
-    client_expect_reply(s, EXPECT_FINAL, s->options.lmtp ? t->rcpt_taken : 1);
+    session_client_expect_reply(s, EXPECT_FINAL, s->options.lmtp ? t->rcpt_taken : 1);
     t->end_written = true;
     t->end_unsent = buffer_length(&s->output);
     return 0;
@@ -119,37 +119,37 @@ int smx_client_session_body_end(smx_client_session *s, uint64_t now)
     s->now = now;
     int error = s->transaction.chunking ? client_end_chunks(s) : client_end_dots(s);
     if (error == 0)
-        client_enter(s, CLIENT_STATE_FINAL);
+        session_client_enter(s, CLIENT_STATE_FINAL);
     return error;
 }
 
 /* ---- Replies ---- */
 
-/* A chunk was refused: the transaction is over (RFC 3030 section 2). In LMTP nobody can say how many
- * replies a BDAT LAST that is on its way will get then, so the connection ends. */
+/* A chunk was refused: the transaction is over (RFC 3030 section 2). In LMTP nobody can say how
+ * many replies a BDAT LAST that is on its way will get then, so the connection ends. */
 static void client_chunk_refused(smx_client_session *s, const smx_reply_lines *reply,
                                  smx_client_event *event)
 {
     event->type = SMX_CLIENT_DATA_REPLY;
     event->reply = *reply;
-    client_settle(s);
+    session_client_settle(s);
     if (s->options.lmtp && s->transaction.end_written)
-        client_fail(s, SMX_E_PROTOCOL);
+        session_client_fail(s, SMX_E_PROTOCOL);
 }
 
-void client_on_body(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                    smx_client_event *event)
+void session_client_on_body(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
+                            smx_client_event *event)
 {
     (void)what;
     if (client_reply_refuses(reply))
         client_chunk_refused(s, reply, event);
     else if (client_reply_class(reply) != 2)
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
     else if (s->state == CLIENT_STATE_BODY && !client_offers(s, SMX_EXT_PIPELINING))
         s->owed = SMX_CLIENT_BODY;
     else if (s->state == CLIENT_STATE_FINAL && !s->transaction.end_written &&
              client_write_end(s, SMX_SLICE("BDAT 0 LAST\r\n")) != 0)
-        client_fail(s, SMX_E_NOMEM);
+        session_client_fail(s, SMX_E_NOMEM);
 }
 
 /* LMTP: the recipient that this reply is for (RFC 2033 section 4.2). */
@@ -163,16 +163,16 @@ static size_t client_final_recipient(smx_client_session *s)
     return t->final_index++;
 }
 
-void client_on_final(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                     smx_client_event *event)
+void session_client_on_final(smx_client_session *s, client_expect what,
+                             const smx_reply_lines *reply, smx_client_event *event)
 {
     client_transaction *t = &s->transaction;
     if (what == EXPECT_BDAT) {
-        client_on_body(s, what, reply, event);
+        session_client_on_body(s, what, reply, event);
         return;
     }
     if (client_reply_class(reply) == 3) {
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
         return;
     }
     event->type = SMX_CLIENT_REPLY;
@@ -181,8 +181,8 @@ void client_on_final(smx_client_session *s, client_expect what, const smx_reply_
     /* A refused BDAT may leave the server anywhere (RFC 3030 section 2): RSET. */
     s->server_has_mail = t->chunking && client_reply_refuses(reply);
     if (s->outstanding.used == 0)
-        client_settle(s);
+        session_client_settle(s);
     /* The reply is the outcome, and the server closes all the same. */
     if (reply->code == 421)
-        client_fail(s, SMX_E_CLOSED);
+        session_client_fail(s, SMX_E_CLOSED);
 }

@@ -5,7 +5,7 @@
 
 #include "session/client_machine.h"
 
-void client_expect_reply(smx_client_session *s, client_expect what, size_t count)
+void session_client_expect_reply(smx_client_session *s, client_expect what, size_t count)
 {
     client_outstanding *o = &s->outstanding;
     assert(count > 0);
@@ -22,13 +22,13 @@ void client_expect_reply(smx_client_session *s, client_expect what, size_t count
     o->used++;
 }
 
-client_expect client_next_expected(const smx_client_session *s)
+client_expect session_client_next_expected(const smx_client_session *s)
 {
     const client_outstanding *o = &s->outstanding;
     return o->used == 0 ? EXPECT_NOTHING : o->runs[o->first].what;
 }
 
-void client_reply_came(smx_client_session *s)
+void session_client_reply_came(smx_client_session *s)
 {
     client_outstanding *o = &s->outstanding;
     assert(o->used > 0);
@@ -38,20 +38,20 @@ void client_reply_came(smx_client_session *s)
     o->used--;
 }
 
-int client_write(smx_client_session *s, client_expect what, const char *line)
+int session_client_write(smx_client_session *s, client_expect what, const char *line)
 {
     int error = buffer_append_text(&s->output, line);
     if (error == 0)
-        client_expect_reply(s, what, 1);
+        session_client_expect_reply(s, what, 1);
     return error;
 }
 
-int client_write_hello(smx_client_session *s, const char *verb)
+int session_client_write_hello(smx_client_session *s, const char *verb)
 {
     smx_slice name = s->options.helo;
     int error = buffer_printf(&s->output, "%s %.*s\r\n", verb, (int)name.len, name.data);
     if (error == 0)
-        client_expect_reply(s, EXPECT_EHLO, 1);
+        session_client_expect_reply(s, EXPECT_EHLO, 1);
     return error;
 }
 
@@ -66,7 +66,7 @@ static bool client_needs_utf8(const smx_client_transaction *t)
     return false;
 }
 
-int client_write_mail(smx_client_session *s)
+int session_client_write_mail(smx_client_session *s)
 {
     const smx_client_transaction *given = &s->transaction.given;
     smx_mail mail = given->mail;
@@ -85,11 +85,11 @@ int client_write_mail(smx_client_session *s)
     if (error != 0)
         return SMX_E_INVALID;
     s->output.end += written;
-    client_expect_reply(s, EXPECT_MAIL, 1);
+    session_client_expect_reply(s, EXPECT_MAIL, 1);
     return 0;
 }
 
-int client_write_rcpt(smx_client_session *s, size_t index)
+int session_client_write_rcpt(smx_client_session *s, size_t index)
 {
     int error = buffer_reserve(&s->output, SMX_MAIL_LINE_MAX);
     if (error != 0)
@@ -100,12 +100,12 @@ int client_write_rcpt(smx_client_session *s, size_t index)
     if (error != 0)
         return SMX_E_INVALID;
     s->output.end += written;
-    client_expect_reply(s, EXPECT_RCPT, 1);
+    session_client_expect_reply(s, EXPECT_RCPT, 1);
     s->transaction.rcpt_sent++;
     return 0;
 }
 
-int client_append_base64(buffer *b, smx_slice octets)
+int session_client_append_base64(buffer *b, smx_slice octets)
 {
     size_t size = smx_base64_size(octets.len);
     int error = buffer_reserve(b, size);

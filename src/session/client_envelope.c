@@ -10,7 +10,7 @@
 static void client_fail_unless(smx_client_session *s, int error)
 {
     if (error != 0)
-        client_fail(s, error);
+        session_client_fail(s, error);
 }
 
 static int client_check(const smx_client_transaction *t, bool chunking)
@@ -30,7 +30,7 @@ static int client_write_recipients(smx_client_session *s)
     for (size_t i = 0; i < t->given.recipient_count; i++) {
         client_outstanding outstanding = s->outstanding;
         size_t before = buffer_length(&s->output);
-        int error = client_write_rcpt(s, i);
+        int error = session_client_write_rcpt(s, i);
         if (error != 0)
             return error;
         if (!pipelining) {
@@ -44,7 +44,7 @@ static int client_write_recipients(smx_client_session *s)
 
 static int client_write_data(smx_client_session *s)
 {
-    int error = client_write(s, EXPECT_DATA, "DATA\r\n");
+    int error = session_client_write(s, EXPECT_DATA, "DATA\r\n");
     if (error == 0)
         s->transaction.data_sent = true;
     return error;
@@ -60,9 +60,9 @@ static int client_write_envelope(smx_client_session *s)
     if (s->options.lmtp)
         error = buffer_reserve(&s->taken, t->given.recipient_count);
     if (error == 0 && s->server_has_mail)
-        error = client_write(s, EXPECT_RSET, "RSET\r\n");
+        error = session_client_write(s, EXPECT_RSET, "RSET\r\n");
     if (error == 0)
-        error = client_write_mail(s);
+        error = session_client_write_mail(s);
     if (error == 0)
         error = client_write_recipients(s);
     if (error == 0 && client_offers(s, SMX_EXT_PIPELINING) && t->given.recipient_count == 1 &&
@@ -92,22 +92,22 @@ int smx_client_session_begin(smx_client_session *s, uint64_t now,
         return error;
     }
     s->now = now;
-    client_enter(s, CLIENT_STATE_MAIL);
+    session_client_enter(s, CLIENT_STATE_MAIL);
     return 0;
 }
 
 /* ---- Replies ---- */
 
-void client_settle(smx_client_session *s)
+void session_client_settle(smx_client_session *s)
 {
     s->transaction.open = false;
     if (s->outstanding.used > 0) {
-        client_enter(s, CLIENT_STATE_DRAIN);
+        session_client_enter(s, CLIENT_STATE_DRAIN);
     } else if (s->server_has_mail && !client_offers(s, SMX_EXT_PIPELINING)) {
-        client_enter(s, CLIENT_STATE_RESET);
-        client_fail_unless(s, client_write(s, EXPECT_RSET, "RSET\r\n"));
+        session_client_enter(s, CLIENT_STATE_RESET);
+        client_fail_unless(s, session_client_write(s, EXPECT_RSET, "RSET\r\n"));
     } else {
-        client_enter_and_tell(s, CLIENT_STATE_READY, SMX_CLIENT_READY);
+        session_client_enter_and_tell(s, CLIENT_STATE_READY, SMX_CLIENT_READY);
     }
 }
 
@@ -115,69 +115,69 @@ void client_settle(smx_client_session *s)
 static void client_start_data(smx_client_session *s)
 {
     if (s->transaction.chunking) {
-        client_enter_and_tell(s, CLIENT_STATE_BODY, SMX_CLIENT_BODY);
+        session_client_enter_and_tell(s, CLIENT_STATE_BODY, SMX_CLIENT_BODY);
         return;
     }
-    client_enter(s, CLIENT_STATE_DATA);
+    session_client_enter(s, CLIENT_STATE_DATA);
     if (!s->transaction.data_sent)
         client_fail_unless(s, client_write_data(s));
 }
 
-void client_on_reset(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                     smx_client_event *event)
+void session_client_on_reset(smx_client_session *s, client_expect what,
+                             const smx_reply_lines *reply, smx_client_event *event)
 {
     (void)what;
     (void)event;
     if (client_reply_class(reply) != 2) {
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
         return;
     }
     s->server_has_mail = false;
     if (s->state == CLIENT_STATE_RESET)
-        client_settle(s);
+        session_client_settle(s);
 }
 
-void client_on_mail(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                    smx_client_event *event)
+void session_client_on_mail(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
+                            smx_client_event *event)
 {
     if (what == EXPECT_RSET) {
-        client_on_reset(s, what, reply, event);
+        session_client_on_reset(s, what, reply, event);
         return;
     }
     if (client_reply_class(reply) == 3) {
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
         return;
     }
     event->type = SMX_CLIENT_MAIL_REPLY;
     event->reply = *reply;
     if (client_reply_refuses(reply)) {
-        client_settle(s);
+        session_client_settle(s);
         return;
     }
     s->server_has_mail = true;
-    client_enter(s, CLIENT_STATE_RCPT);
+    session_client_enter(s, CLIENT_STATE_RCPT);
     if (s->transaction.rcpt_sent == 0)
-        client_fail_unless(s, client_write_rcpt(s, 0));
+        client_fail_unless(s, session_client_write_rcpt(s, 0));
 }
 
 static void client_after_recipients(smx_client_session *s)
 {
     const client_transaction *t = &s->transaction;
     if (t->rcpt_taken == 0)
-        client_settle(s);
+        session_client_settle(s);
     else if (t->rcpt_taken < t->given.recipient_count && t->given.hold_data)
-        client_enter_and_tell(s, CLIENT_STATE_DECIDE, SMX_CLIENT_DECIDE);
+        session_client_enter_and_tell(s, CLIENT_STATE_DECIDE, SMX_CLIENT_DECIDE);
     else
         client_start_data(s);
 }
 
-void client_on_rcpt(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                    smx_client_event *event)
+void session_client_on_rcpt(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
+                            smx_client_event *event)
 {
     (void)what;
     client_transaction *t = &s->transaction;
     if (client_reply_class(reply) == 3) {
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
         return;
     }
     bool taken = client_reply_class(reply) == 2;
@@ -190,50 +190,50 @@ void client_on_rcpt(smx_client_session *s, client_expect what, const smx_reply_l
     if (t->rcpt_answered == t->given.recipient_count)
         client_after_recipients(s);
     else if (t->rcpt_sent < t->given.recipient_count && t->rcpt_sent == t->rcpt_answered)
-        client_fail_unless(s, client_write_rcpt(s, t->rcpt_sent));
+        client_fail_unless(s, session_client_write_rcpt(s, t->rcpt_sent));
 }
 
-void client_on_data(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                    smx_client_event *event)
+void session_client_on_data(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
+                            smx_client_event *event)
 {
     (void)what;
     if (client_reply_class(reply) == 3) {
-        client_enter_and_tell(s, CLIENT_STATE_BODY, SMX_CLIENT_BODY);
+        session_client_enter_and_tell(s, CLIENT_STATE_BODY, SMX_CLIENT_BODY);
     } else if (client_reply_refuses(reply)) {
         event->type = SMX_CLIENT_DATA_REPLY;
         event->reply = *reply;
-        client_settle(s);
+        session_client_settle(s);
     } else {
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
     }
 }
 
 /* Replies to what is over already. A 354 there would have us send a message that nobody is to get,
  * and RFC 2920 section 3.1 a lone dot that some servers deliver: the connection is closed without a
  * dot instead. A 250 to the end of a body with a refused chunk is as senseless. */
-void client_on_drain(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                     smx_client_event *event)
+void session_client_on_drain(smx_client_session *s, client_expect what,
+                             const smx_reply_lines *reply, smx_client_event *event)
 {
     (void)event;
     if (client_reply_class(reply) == 3 || (what == EXPECT_FINAL && !client_reply_refuses(reply))) {
-        client_fail_in(s, s->reply_phase, SMX_E_PROTOCOL, reply);
+        session_client_fail_in(s, s->reply_phase, SMX_E_PROTOCOL, reply);
         return;
     }
     if (what == EXPECT_MAIL && client_reply_class(reply) == 2)
         s->server_has_mail = true;
     if (what == EXPECT_RSET)
-        client_on_reset(s, what, reply, event);
+        session_client_on_reset(s, what, reply, event);
     if (s->state == CLIENT_STATE_DRAIN)
-        client_settle(s);
+        session_client_settle(s);
 }
 
-void client_on_quit(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                    smx_client_event *event)
+void session_client_on_quit(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
+                            smx_client_event *event)
 {
     (void)what;
     (void)reply;
     (void)event;
-    client_enter_and_tell(s, CLIENT_STATE_OVER, SMX_CLIENT_CLOSED);
+    session_client_enter_and_tell(s, CLIENT_STATE_OVER, SMX_CLIENT_CLOSED);
 }
 
 /* ---- The owner's decisions ---- */
@@ -273,7 +273,7 @@ int smx_client_session_reset(smx_client_session *s, uint64_t now)
     s->now = now;
     s->owed = SMX_CLIENT_NONE;
     if (s->state != CLIENT_STATE_RESET)
-        client_settle(s);
+        session_client_settle(s);
     return 0;
 }
 
@@ -281,10 +281,10 @@ int smx_client_session_quit(smx_client_session *s, uint64_t now)
 {
     if (s->state != CLIENT_STATE_READY || s->owed != SMX_CLIENT_NONE)
         return SMX_E_STATE;
-    int error = client_write(s, EXPECT_QUIT, "QUIT\r\n");
+    int error = session_client_write(s, EXPECT_QUIT, "QUIT\r\n");
     if (error != 0)
         return error;
     s->now = now;
-    client_enter(s, CLIENT_STATE_QUIT);
+    session_client_enter(s, CLIENT_STATE_QUIT);
     return 0;
 }

@@ -2,15 +2,15 @@
  * (DESIGN 4.3 and 4.4). The first failure stands. */
 #include "session/client_machine.h"
 
-void client_fail_in(smx_client_session *s, smx_client_phase phase, int error,
-                    const smx_reply_lines *reply)
+void session_client_fail_in(smx_client_session *s, smx_client_phase phase, int error,
+                            const smx_reply_lines *reply)
 {
     const client_transaction *t = &s->transaction;
     if (s->state == CLIENT_STATE_OVER)
         return;
     /* A QUIT that fails is nothing (DESIGN 4.6). */
     if (s->state == CLIENT_STATE_QUIT) {
-        client_enter_and_tell(s, CLIENT_STATE_OVER, SMX_CLIENT_CLOSED);
+        session_client_enter_and_tell(s, CLIENT_STATE_OVER, SMX_CLIENT_CLOSED);
         return;
     }
     s->failure = (smx_client_failure){
@@ -23,16 +23,16 @@ void client_fail_in(smx_client_session *s, smx_client_phase phase, int error,
     };
     if (reply != NULL)
         s->failure.reply = *reply;
-    client_enter_and_tell(s, CLIENT_STATE_OVER, SMX_CLIENT_FAILED);
+    session_client_enter_and_tell(s, CLIENT_STATE_OVER, SMX_CLIENT_FAILED);
 }
 
-void client_fail(smx_client_session *s, int error)
+void session_client_fail(smx_client_session *s, int error)
 {
-    client_fail_in(s, client_phase(s), error, NULL);
+    session_client_fail_in(s, session_client_phase(s), error, NULL);
 }
 
-void client_fail_by_reply(smx_client_session *s, const smx_reply_lines *reply)
+void session_client_fail_by_reply(smx_client_session *s, const smx_reply_lines *reply)
 {
     int error = client_reply_refuses(reply) ? SMX_E_REFUSED : SMX_E_PROTOCOL;
-    client_fail_in(s, s->reply_phase, error, reply);
+    session_client_fail_in(s, s->reply_phase, error, reply);
 }

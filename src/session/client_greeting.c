@@ -1,5 +1,5 @@
-/* From the banner to READY: EHLO or HELO, STARTTLS, AUTH (RFC 5321 section 3.1, RFC 3207, RFC 4954).
- * Nothing of a transaction and no credentials leave before this file says READY or AUTH. */
+/* From the banner to READY: EHLO or HELO, STARTTLS, AUTH (RFC 5321 section 3.1, RFC 3207, RFC
+ * 4954). Nothing of a transaction and no credentials leave before this file says READY or AUTH. */
 #include <assert.h>
 
 #include "session/client_machine.h"
@@ -28,16 +28,16 @@ static bool client_meets_itself(smx_client_session *s, const smx_reply_lines *re
     smx_slice own = s->options.own_hostname;
     if (own.len == 0 || !slice_equal_nocase(client_first_word(reply), own))
         return false;
-    client_fail_in(s, s->reply_phase, SMX_E_EXISTS, reply);
+    session_client_fail_in(s, s->reply_phase, SMX_E_EXISTS, reply);
     return true;
 }
 
 static void client_say_hello(smx_client_session *s, client_state state, const char *verb)
 {
-    if (client_write_hello(s, verb) != 0)
-        client_fail(s, SMX_E_NOMEM);
+    if (session_client_write_hello(s, verb) != 0)
+        session_client_fail(s, SMX_E_NOMEM);
     else
-        client_enter(s, state);
+        session_client_enter(s, state);
 }
 
 static void client_say_ehlo(smx_client_session *s)
@@ -47,10 +47,10 @@ static void client_say_ehlo(smx_client_session *s)
 
 static void client_say_starttls(smx_client_session *s)
 {
-    if (client_write(s, EXPECT_STARTTLS, "STARTTLS\r\n") != 0)
-        client_fail(s, SMX_E_NOMEM);
+    if (session_client_write(s, EXPECT_STARTTLS, "STARTTLS\r\n") != 0)
+        session_client_fail(s, SMX_E_NOMEM);
     else
-        client_enter(s, CLIENT_STATE_STARTTLS);
+        session_client_enter(s, CLIENT_STATE_STARTTLS);
 }
 
 /* What comes next once the server's offers are known. */
@@ -60,13 +60,13 @@ static void client_after_hello(smx_client_session *s)
     if (client_wants_tls(s) && client_offers(s, SMX_EXT_STARTTLS))
         client_say_starttls(s);
     else if (client_wants_tls(s) && s->options.tls == SMX_TLS_REQUIRED)
-        client_fail_in(s, SMX_CLIENT_PHASE_TLS, SMX_E_TLS, NULL);
+        session_client_fail_in(s, SMX_CLIENT_PHASE_TLS, SMX_E_TLS, NULL);
     else if (!s->options.authenticate)
-        client_enter_and_tell(s, CLIENT_STATE_READY, SMX_CLIENT_READY);
+        session_client_enter_and_tell(s, CLIENT_STATE_READY, SMX_CLIENT_READY);
     else if (auth_offered)
-        client_enter_and_tell(s, CLIENT_STATE_MECHANISM, SMX_CLIENT_AUTH);
+        session_client_enter_and_tell(s, CLIENT_STATE_MECHANISM, SMX_CLIENT_AUTH);
     else
-        client_fail_in(s, SMX_CLIENT_PHASE_AUTH, SMX_E_AUTH, NULL);
+        session_client_fail_in(s, SMX_CLIENT_PHASE_AUTH, SMX_E_AUTH, NULL);
 }
 
 /* The reply is the owner's memory: what is learnt from it needs a copy. */
@@ -86,13 +86,13 @@ static int client_learn(smx_client_session *s, const smx_reply_lines *reply)
     return 0;
 }
 
-void client_on_banner(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                      smx_client_event *event)
+void session_client_on_banner(smx_client_session *s, client_expect what,
+                              const smx_reply_lines *reply, smx_client_event *event)
 {
     (void)what;
     (void)event;
     if (client_reply_class(reply) != 2)
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
     else if (!client_meets_itself(s, reply))
         client_say_ehlo(s);
 }
@@ -101,41 +101,41 @@ void client_on_banner(smx_client_session *s, client_expect what, const smx_reply
 static void client_fall_back(smx_client_session *s, const smx_reply_lines *reply)
 {
     if (client_wants_tls(s) && s->options.tls == SMX_TLS_REQUIRED)
-        client_fail_in(s, SMX_CLIENT_PHASE_TLS, SMX_E_REFUSED, reply);
+        session_client_fail_in(s, SMX_CLIENT_PHASE_TLS, SMX_E_REFUSED, reply);
     else if (s->options.authenticate)
-        client_fail_in(s, SMX_CLIENT_PHASE_AUTH, SMX_E_REFUSED, reply);
+        session_client_fail_in(s, SMX_CLIENT_PHASE_AUTH, SMX_E_REFUSED, reply);
     else
         client_say_hello(s, CLIENT_STATE_HELO, "HELO");
 }
 
-void client_on_ehlo(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                    smx_client_event *event)
+void session_client_on_ehlo(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
+                            smx_client_event *event)
 {
     (void)what;
     (void)event;
     if (client_reply_class(reply) == 5 && !s->options.lmtp)
         client_fall_back(s, reply);
     else if (client_reply_class(reply) != 2)
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
     else if (client_meets_itself(s, reply))
         return;
     else if (client_learn(s, reply) != 0)
-        client_fail(s, SMX_E_NOMEM);
+        session_client_fail(s, SMX_E_NOMEM);
     else
         client_after_hello(s);
 }
 
-void client_on_helo(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                    smx_client_event *event)
+void session_client_on_helo(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
+                            smx_client_event *event)
 {
     (void)what;
     (void)event;
     if (client_reply_class(reply) != 2)
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
     else if (client_meets_itself(s, reply))
         return;
     else if (client_learn(s, reply) != 0)
-        client_fail(s, SMX_E_NOMEM);
+        session_client_fail(s, SMX_E_NOMEM);
     else {
         s->capabilities = (smx_capabilities){.domain = s->capabilities.domain};
         client_after_hello(s);
@@ -152,23 +152,23 @@ static void client_forget_offers(smx_client_session *s)
 
 /* A reply of 4xx or 5xx is no failed handshake: where TLS was only wished for and no credentials
  * are at stake the session goes on without. */
-void client_on_starttls(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                        smx_client_event *event)
+void session_client_on_starttls(smx_client_session *s, client_expect what,
+                                const smx_reply_lines *reply, smx_client_event *event)
 {
     (void)what;
     (void)event;
     bool optional = s->options.tls == SMX_TLS_IF_OFFERED && !s->options.authenticate;
     if (reply->code == 220 && s->behind > 0) {
         /* Response injection (ATTACKS 13): clear text that wants to pass for TLS. */
-        client_fail_in(s, SMX_CLIENT_PHASE_TLS, SMX_E_PROTOCOL, NULL);
+        session_client_fail_in(s, SMX_CLIENT_PHASE_TLS, SMX_E_PROTOCOL, NULL);
     } else if (reply->code == 220) {
         client_forget_offers(s);
-        client_enter_and_tell(s, CLIENT_STATE_TLS, SMX_CLIENT_TLS);
+        session_client_enter_and_tell(s, CLIENT_STATE_TLS, SMX_CLIENT_TLS);
     } else if (client_reply_refuses(reply) && optional) {
         s->starttls_refused = true;
         client_after_hello(s);
     } else {
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
     }
 }
 
@@ -178,7 +178,7 @@ void smx_client_session_tls_done(smx_client_session *s, uint64_t now, int error)
         return;
     s->now = now;
     if (error != 0) {
-        client_fail(s, error);
+        session_client_fail(s, error);
         return;
     }
     s->tls = true;
@@ -208,15 +208,15 @@ static int client_write_auth(smx_client_session *s, smx_slice mechanism, bool ha
     buffer *out = &s->output;
     int error = buffer_reserve(out, AUTH_COMMAND_MAX);
     if (error == 0 && has_initial && !inline_initial)
-        error = client_append_base64(&s->initial_response, initial);
+        error = session_client_append_base64(&s->initial_response, initial);
     if (error == 0)
         error = buffer_printf(out, "AUTH %.*s", (int)mechanism.len, mechanism.data);
     if (error == 0 && inline_initial)
         error = buffer_append_char(out, ' ');
     if (error == 0 && inline_initial)
-        error =
-            initial.len == 0 ? buffer_append_char(out, '=') : client_append_base64(out, initial);
-    return error == 0 ? client_write(s, EXPECT_AUTH, "\r\n") : error;
+        error = initial.len == 0 ? buffer_append_char(out, '=')
+                                 : session_client_append_base64(out, initial);
+    return error == 0 ? session_client_write(s, EXPECT_AUTH, "\r\n") : error;
 }
 
 int smx_client_session_auth(smx_client_session *s, uint64_t now, smx_slice mechanism,
@@ -234,7 +234,7 @@ int smx_client_session_auth(smx_client_session *s, uint64_t now, smx_slice mecha
         return error;
     }
     s->now = now;
-    client_enter(s, CLIENT_STATE_AUTH);
+    session_client_enter(s, CLIENT_STATE_AUTH);
     return 0;
 }
 
@@ -243,7 +243,7 @@ static int client_write_response(smx_client_session *s, smx_slice encoded)
     size_t before = buffer_length(&s->output);
     int error = buffer_append(&s->output, encoded);
     if (error == 0)
-        error = client_write(s, EXPECT_AUTH, "\r\n");
+        error = session_client_write(s, EXPECT_AUTH, "\r\n");
     if (error != 0)
         buffer_truncate(&s->output, before);
     return error;
@@ -256,15 +256,15 @@ int smx_client_session_auth_response(smx_client_session *s, uint64_t now, smx_sl
     if (response.len > AUTH_RESPONSE_MAX / 4 * 3 - 3)
         return SMX_E_INVALID;
     size_t before = buffer_length(&s->output);
-    int error = client_append_base64(&s->output, response);
+    int error = session_client_append_base64(&s->output, response);
     if (error == 0)
-        error = client_write(s, EXPECT_AUTH, "\r\n");
+        error = session_client_write(s, EXPECT_AUTH, "\r\n");
     if (error != 0) {
         buffer_truncate(&s->output, before);
         return error;
     }
     s->now = now;
-    client_enter(s, CLIENT_STATE_AUTH);
+    session_client_enter(s, CLIENT_STATE_AUTH);
     return 0;
 }
 
@@ -296,28 +296,29 @@ static void client_take_challenge(smx_client_session *s, const smx_reply_lines *
         error = client_write_response(s, buffer_slice(&s->initial_response));
         buffer_clear(&s->initial_response);
         if (error != 0)
-            client_fail(s, error);
+            session_client_fail(s, error);
         return;
     }
     error = client_read_challenge(s, reply, &event->text);
     if (error != 0) {
-        client_fail_in(s, SMX_CLIENT_PHASE_AUTH, error, error == SMX_E_PROTOCOL ? reply : NULL);
+        session_client_fail_in(s, SMX_CLIENT_PHASE_AUTH, error,
+                               error == SMX_E_PROTOCOL ? reply : NULL);
         return;
     }
     event->type = SMX_CLIENT_CHALLENGE;
-    client_enter(s, CLIENT_STATE_CHALLENGED);
+    session_client_enter(s, CLIENT_STATE_CHALLENGED);
 }
 
-void client_on_auth(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
-                    smx_client_event *event)
+void session_client_on_auth(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
+                            smx_client_event *event)
 {
     (void)what;
     if (client_reply_class(reply) == 3) {
         client_take_challenge(s, reply, event);
     } else if (client_reply_class(reply) == 2) {
         s->authenticated = true;
-        client_enter_and_tell(s, CLIENT_STATE_READY, SMX_CLIENT_READY);
+        session_client_enter_and_tell(s, CLIENT_STATE_READY, SMX_CLIENT_READY);
     } else {
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
     }
 }

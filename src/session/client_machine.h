@@ -88,37 +88,39 @@ static inline bool client_offers(const smx_client_session *s, smx_extensions ext
 
 /* ---- client_states.c ---- */
 /* Moves to a state and starts its timeout. */
-void client_enter(smx_client_session *s, client_state state);
+void session_client_enter(smx_client_session *s, client_state state);
 /* The same, and `event` is the next that feed gives. */
-void client_enter_and_tell(smx_client_session *s, client_state state, smx_client_event_type event);
+void session_client_enter_and_tell(smx_client_session *s, client_state state,
+                                   smx_client_event_type event);
 /* Hands a reply to the function of the state. */
-void client_dispatch(smx_client_session *s, const smx_reply_lines *reply, smx_client_event *event);
-smx_client_phase client_phase(const smx_client_session *s);
+void session_client_dispatch(smx_client_session *s, const smx_reply_lines *reply,
+                             smx_client_event *event);
+smx_client_phase session_client_phase(const smx_client_session *s);
 
 /* ---- client_commands.c ---- */
-void client_expect_reply(smx_client_session *s, client_expect what, size_t count);
+void session_client_expect_reply(smx_client_session *s, client_expect what, size_t count);
 /* What the next reply answers; EXPECT_NOTHING if none is outstanding. */
-client_expect client_next_expected(const smx_client_session *s);
-void client_reply_came(smx_client_session *s);
+client_expect session_client_next_expected(const smx_client_session *s);
+void session_client_reply_came(smx_client_session *s);
 /* Appends a command, CRLF included, and expects its reply. SMX_E_NOMEM changes nothing. */
-SMX_MUST_USE int client_write(smx_client_session *s, client_expect what, const char *line);
-SMX_MUST_USE int client_write_hello(smx_client_session *s, const char *verb);
-SMX_MUST_USE int client_write_mail(smx_client_session *s);
-SMX_MUST_USE int client_write_rcpt(smx_client_session *s, size_t index);
+SMX_MUST_USE int session_client_write(smx_client_session *s, client_expect what, const char *line);
+SMX_MUST_USE int session_client_write_hello(smx_client_session *s, const char *verb);
+SMX_MUST_USE int session_client_write_mail(smx_client_session *s);
+SMX_MUST_USE int session_client_write_rcpt(smx_client_session *s, size_t index);
 /* Appends `octets` in base64. */
-SMX_MUST_USE int client_append_base64(buffer *b, smx_slice octets);
+SMX_MUST_USE int session_client_append_base64(buffer *b, smx_slice octets);
 
 /* ---- client_failure.c ---- */
 /* Ends the session in its current phase: FAILED follows (CLOSED after QUIT). */
-void client_fail(smx_client_session *s, int error);
+void session_client_fail(smx_client_session *s, int error);
 /* A reply ended it: SMX_E_REFUSED if it says no, SMX_E_PROTOCOL if it makes no sense there. */
-void client_fail_by_reply(smx_client_session *s, const smx_reply_lines *reply);
+void session_client_fail_by_reply(smx_client_session *s, const smx_reply_lines *reply);
 /* All of it; `reply` may be NULL. */
-void client_fail_in(smx_client_session *s, smx_client_phase phase, int error,
-                    const smx_reply_lines *reply);
+void session_client_fail_in(smx_client_session *s, smx_client_phase phase, int error,
+                            const smx_reply_lines *reply);
 
 /* ---- client_envelope.c ---- */
 /* The transaction is over: READY follows once nothing is outstanding. */
-void client_settle(smx_client_session *s);
+void session_client_settle(smx_client_session *s);
 
 #endif

@@ -1,5 +1,5 @@
 /* THE table of states of the client's machine, and the way of a reply to the function of the state.
- * Everything else moves between states through client_enter. */
+ * Everything else moves between states through session_client_enter. */
 #include "session/client_states.h"
 
 #include <assert.h>
@@ -42,16 +42,16 @@ const char *smx_client_phase_text(smx_client_phase phase)
     return client_phase_texts[phase];
 }
 
-smx_client_phase client_phase(const smx_client_session *s)
+smx_client_phase session_client_phase(const smx_client_session *s)
 {
-    client_expect what = client_next_expected(s);
+    client_expect what = session_client_next_expected(s);
     /* Until its last octet is handed over the final dot belongs to the body (DESIGN 4.4). */
     if (what == EXPECT_FINAL && s->state == CLIENT_STATE_FINAL && !s->transaction.end_sent)
         return SMX_CLIENT_PHASE_BODY;
     return what != EXPECT_NOTHING ? client_expect_phases[what] : client_states[s->state].phase;
 }
 
-void client_enter(smx_client_session *s, client_state state)
+void session_client_enter(smx_client_session *s, client_state state)
 {
     client_wait wait = client_states[state].wait;
     s->state = state;
@@ -59,9 +59,10 @@ void client_enter(smx_client_session *s, client_state state)
         s->deadline = SMX_DEADLINE_NEVER;
 }
 
-void client_enter_and_tell(smx_client_session *s, client_state state, smx_client_event_type event)
+void session_client_enter_and_tell(smx_client_session *s, client_state state,
+                                   smx_client_event_type event)
 {
-    client_enter(s, state);
+    session_client_enter(s, state);
     s->owed = event;
 }
 
@@ -74,9 +75,9 @@ static void client_on_nothing(smx_client_session *s, client_expect what,
     (void)event;
     bool body = s->state == CLIENT_STATE_BODY || s->state == CLIENT_STATE_FINAL;
     if (reply->code == 421 || (body && client_reply_refuses(reply)))
-        client_fail_in(s, s->reply_phase, SMX_E_REFUSED, reply);
+        session_client_fail_in(s, s->reply_phase, SMX_E_REFUSED, reply);
     else
-        client_fail_in(s, s->reply_phase, SMX_E_PROTOCOL, reply);
+        session_client_fail_in(s, s->reply_phase, SMX_E_PROTOCOL, reply);
 }
 
 /* The final reply cannot come before the final dot has left. */
@@ -85,10 +86,11 @@ static bool client_reply_is_early(const smx_client_session *s, client_expect wha
     return what == EXPECT_FINAL && s->state == CLIENT_STATE_FINAL && !s->transaction.end_sent;
 }
 
-void client_dispatch(smx_client_session *s, const smx_reply_lines *reply, smx_client_event *event)
+void session_client_dispatch(smx_client_session *s, const smx_reply_lines *reply,
+                             smx_client_event *event)
 {
-    client_expect what = client_next_expected(s);
-    s->reply_phase = client_phase(s);
+    client_expect what = session_client_next_expected(s);
+    s->reply_phase = session_client_phase(s);
     if (what != EXPECT_RSET)
         s->transaction.answered = true;
     if (what == EXPECT_NOTHING || s->unasked || client_reply_is_early(s, what)) {
@@ -97,11 +99,11 @@ void client_dispatch(smx_client_session *s, const smx_reply_lines *reply, smx_cl
     }
     /* 421: the server closes (RFC 5321 section 3.8). Behind the dot it is an outcome first. */
     if (reply->code == 421 && what != EXPECT_FINAL && what != EXPECT_QUIT) {
-        client_fail_by_reply(s, reply);
+        session_client_fail_by_reply(s, reply);
         return;
     }
     assert((client_states[s->state].takes & (1u << what)) != 0);
-    client_reply_came(s);
-    client_enter(s, s->state);
+    session_client_reply_came(s);
+    session_client_enter(s, s->state);
     client_states[s->state].reply(s, what, reply, event);
 }

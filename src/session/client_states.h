@@ -48,26 +48,26 @@ typedef enum client_wait {
  * takes them. States without replies wait for the owner. READY has the phase quit: what fails
  * between two transactions fails none of them. */
 #define CLIENT_STATE_MAP(X)                                                                        \
-    X(BANNER, BANNER, BANNER, CLIENT_TAKES(BANNER), client_on_banner)                              \
-    X(EHLO, EHLO, COMMAND, CLIENT_TAKES(EHLO), client_on_ehlo)                                     \
-    X(HELO, EHLO, COMMAND, CLIENT_TAKES(EHLO), client_on_helo)                                     \
-    X(STARTTLS, TLS, COMMAND, CLIENT_TAKES(STARTTLS), client_on_starttls)                          \
+    X(BANNER, BANNER, BANNER, CLIENT_TAKES(BANNER), session_client_on_banner)                      \
+    X(EHLO, EHLO, COMMAND, CLIENT_TAKES(EHLO), session_client_on_ehlo)                             \
+    X(HELO, EHLO, COMMAND, CLIENT_TAKES(EHLO), session_client_on_helo)                             \
+    X(STARTTLS, TLS, COMMAND, CLIENT_TAKES(STARTTLS), session_client_on_starttls)                  \
     X(TLS, TLS, COMMAND, 0, client_on_nothing)      /* the owner does the handshake */             \
     X(MECHANISM, AUTH, NEVER, 0, client_on_nothing) /* ... chooses the mechanism */                \
-    X(AUTH, AUTH, COMMAND, CLIENT_TAKES(AUTH), client_on_auth)                                     \
+    X(AUTH, AUTH, COMMAND, CLIENT_TAKES(AUTH), session_client_on_auth)                             \
     X(CHALLENGED, AUTH, NEVER, 0, client_on_nothing) /* ... answers the challenge */               \
     X(READY, QUIT, NEVER, 0, client_on_nothing)      /* ... begins a transaction, or quits */      \
-    X(MAIL, MAIL, COMMAND, CLIENT_TAKES(RSET) | CLIENT_TAKES(MAIL), client_on_mail)                \
-    X(RCPT, RCPT, COMMAND, CLIENT_TAKES(RCPT), client_on_rcpt)                                     \
+    X(MAIL, MAIL, COMMAND, CLIENT_TAKES(RSET) | CLIENT_TAKES(MAIL), session_client_on_mail)        \
+    X(RCPT, RCPT, COMMAND, CLIENT_TAKES(RCPT), session_client_on_rcpt)                             \
     X(DECIDE, RCPT, NEVER, 0, client_on_nothing) /* ... decides */                                 \
-    X(DATA, DATA, DATA, CLIENT_TAKES(DATA), client_on_data)                                        \
-    X(BODY, BODY, BLOCK, CLIENT_TAKES(BDAT), client_on_body) /* ... sends the body */              \
-    X(FINAL, FINAL, FINAL, CLIENT_TAKES(BDAT) | CLIENT_TAKES(FINAL), client_on_final)              \
+    X(DATA, DATA, DATA, CLIENT_TAKES(DATA), session_client_on_data)                                \
+    X(BODY, BODY, BLOCK, CLIENT_TAKES(BDAT), session_client_on_body) /* ... sends the body */      \
+    X(FINAL, FINAL, FINAL, CLIENT_TAKES(BDAT) | CLIENT_TAKES(FINAL), session_client_on_final)      \
     X(DRAIN, MAIL, COMMAND,                                                                        \
       CLIENT_TAKES_ENVELOPE | CLIENT_TAKES(RSET) | CLIENT_TAKES(BDAT) | CLIENT_TAKES(FINAL),       \
-      client_on_drain) /* replies to a transaction that is over */                                 \
-    X(RESET, MAIL, COMMAND, CLIENT_TAKES(RSET), client_on_reset)                                   \
-    X(QUIT, QUIT, COMMAND, CLIENT_TAKES(QUIT), client_on_quit)                                     \
+      session_client_on_drain) /* replies to a transaction that is over */                         \
+    X(RESET, MAIL, COMMAND, CLIENT_TAKES(RSET), session_client_on_reset)                           \
+    X(QUIT, QUIT, COMMAND, CLIENT_TAKES(QUIT), session_client_on_quit)                             \
     X(OVER, QUIT, NEVER, 0, client_on_nothing)
 
 typedef enum client_state {
@@ -80,18 +80,18 @@ typedef enum client_state {
 typedef void client_state_fn(smx_client_session *s, client_expect what,
                              const smx_reply_lines *reply, smx_client_event *event);
 
-client_state_fn client_on_banner;
-client_state_fn client_on_ehlo;
-client_state_fn client_on_helo;
-client_state_fn client_on_starttls;
-client_state_fn client_on_auth;
-client_state_fn client_on_mail;
-client_state_fn client_on_rcpt;
-client_state_fn client_on_data;
-client_state_fn client_on_body;
-client_state_fn client_on_final;
-client_state_fn client_on_drain;
-client_state_fn client_on_reset;
-client_state_fn client_on_quit;
+client_state_fn session_client_on_banner;
+client_state_fn session_client_on_ehlo;
+client_state_fn session_client_on_helo;
+client_state_fn session_client_on_starttls;
+client_state_fn session_client_on_auth;
+client_state_fn session_client_on_mail;
+client_state_fn session_client_on_rcpt;
+client_state_fn session_client_on_data;
+client_state_fn session_client_on_body;
+client_state_fn session_client_on_final;
+client_state_fn session_client_on_drain;
+client_state_fn session_client_on_reset;
+client_state_fn session_client_on_quit;
 
 #endif
