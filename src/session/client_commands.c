@@ -1,7 +1,6 @@
 /* The commands of the client's machine: written whole into the output or not at all, each with its
  * entry in the queue of outstanding replies (as pgbouncer's outstanding_requests). */
 #include <assert.h>
-#include <stdio.h>
 
 #include "session/client_machine.h"
 

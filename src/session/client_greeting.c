@@ -1,7 +1,5 @@
 /* From the banner to READY: EHLO or HELO, STARTTLS, AUTH (RFC 5321 section 3.1, RFC 3207, RFC
  * 4954). Nothing of a transaction and no credentials leave before this file says READY or AUTH. */
-#include <assert.h>
-
 #include "session/client_machine.h"
 
 /* RFC 4954 section 4: the command keeps SMTP's line limit, a line of the exchange has its own. */
