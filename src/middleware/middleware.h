@@ -1,0 +1,12 @@
+/* The built-in middlewares and hooks: one descriptor a file. A new one takes a new file and a line
+ * here. */
+#ifndef MIDDLEWARE_MIDDLEWARE_H
+#define MIDDLEWARE_MIDDLEWARE_H
+
+#include "smx/server.h"
+
+extern const smx_hook hook_allow_from;                 /* at MAIL: may the user send from there? */
+extern const smx_middleware middleware_allow_from;     /* the same for the From field */
+extern const smx_middleware middleware_received_limit; /* 554 5.4.6: a loop */
+
+#endif
