@@ -1,7 +1,6 @@
 /* PROXY headers: the same at every way to cut, bounded, and the same again when written and read.
  * XCLIENT: no value can hide a control octet, and memory is kept to. */
-#include "fuzz.h"
-#include "smx/proto.h"
+#include "same.h"
 
 enum { PROXY_V1_MOST = 107, PROXY_V2_MOST = 536 };
 
@@ -28,8 +27,8 @@ static void proxy_check_again(const smx_proxy_header *header)
     FUZZ_CHECK(again.local == (header->local || header->source.family == 1));
     if (again.local)
         return;
-    FUZZ_CHECK(memcmp(&again.source, &header->source, sizeof(again.source)) == 0);
-    FUZZ_CHECK(memcmp(&again.destination, &header->destination, sizeof(again.destination)) == 0);
+    FUZZ_CHECK(same_address(&again.source, &header->source));
+    FUZZ_CHECK(same_address(&again.destination, &header->destination));
 }
 
 static void proxy_check(smx_slice in)
@@ -44,7 +43,7 @@ static void proxy_check(smx_slice in)
         FUZZ_CHECK(proxy_read(slice_of(copy, in.len), way, &other, &other_consumed) == error);
         FUZZ_CHECK(other_consumed == consumed && other.version == header.version);
         FUZZ_CHECK(other.local == header.local && other.tls == header.tls);
-        FUZZ_CHECK(memcmp(&other.source, &header.source, sizeof(other.source)) == 0);
+        FUZZ_CHECK(same_address(&other.source, &header.source));
     }
     FUZZ_CHECK(error == 0 || error == SMX_E_AGAIN || error == SMX_E_PROTOCOL);
     FUZZ_CHECK(error != SMX_E_AGAIN || in.len < PROXY_V2_MOST);
