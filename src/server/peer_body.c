@@ -153,14 +153,14 @@ void peer_body_end(peer *p)
 static bool body_passes(peer *p, const smx_verdict *verdict)
 {
     smx_transaction *tx = p->transaction;
+    if (verdict->kind == SMX_CONTINUE)
+        return true;
+    if (verdict->kind == SMX_REPLY_WITH)
+        body_refuse(tx, &verdict->reply);
+    else
+        tx->discard = true;
     if (verdict->kind == SMX_DISCONNECT)
         peer_refuse(p, &verdict->reply);
-    else if (verdict->kind == SMX_REPLY_WITH)
-        body_refuse(tx, &verdict->reply);
-    else if (verdict->kind == SMX_DISCARD)
-        tx->discard = true;
-    else
-        return true;
     return false;
 }
 
