@@ -20,10 +20,10 @@ void client_push_output(smx_client *client)
     int error = connection_send(client->connection, &output, 1, &taken);
     smx_client_session_sent(client->session, taken);
     if (error != 0)
-        client_fail(client, error, NULL);
+        client_end(client, error, NULL);
 }
 
-void client_fail(smx_client *client, int error, const char *detail)
+void client_end(smx_client *client, int error, const char *detail)
 {
     if (detail != NULL)
         client_result_detail(client, detail);
@@ -47,7 +47,7 @@ static void client_on_tls(smx_client *client, const smx_client_event *event)
                                          slice_of_text(name),
                                          required ? TLS_VERIFY_REQUIRED : TLS_VERIFY_LOGGED);
     if (error != 0)
-        client_fail(client, error, "TLS could not begin");
+        client_end(client, error, "TLS could not begin");
 }
 
 static void client_on_auth(smx_client *client, const smx_client_event *event)
@@ -65,7 +65,7 @@ static void client_on_ready(smx_client *client, const smx_client_event *event)
 {
     (void)event;
     if (client_auth_finish(client) != 0) {
-        client_fail(client, SMX_E_AUTH, "the server has not proved that it knows the password");
+        client_end(client, SMX_E_AUTH, "the server has not proved that it knows the password");
         return;
     }
     client->was_ready = true;
@@ -93,7 +93,7 @@ static void client_on_decide(smx_client *client, const smx_client_event *event)
     (void)event;
     int error = smx_client_session_reset(client->session, client_now(client));
     if (error != 0)
-        client_fail(client, error, NULL);
+        client_end(client, error, NULL);
 }
 
 static void client_on_body(smx_client *client, const smx_client_event *event)
@@ -388,7 +388,7 @@ int smx_client_cancel(smx_client *client)
     if (smx_client_session_phase(client->session) >= SMX_CLIENT_PHASE_FINAL)
         return SMX_E_LATE;
     client->cancelled = true;
-    client_fail(client, SMX_E_TIMEOUT, NULL);
+    client_end(client, SMX_E_TIMEOUT, NULL);
     return 0;
 }
 
@@ -404,7 +404,7 @@ void smx_client_close(smx_client *client)
         connection_close(client->connection);
     } else if (!smx_client_session_is_ready(client->session) ||
                smx_client_session_quit(client->session, client_now(client)) != 0) {
-        client_fail(client, SMX_E_CLOSED, NULL);
+        client_end(client, SMX_E_CLOSED, NULL);
     } else {
         client_push_output(client);
         connection_set_deadline(client->connection, smx_client_session_deadline(client->session));

@@ -47,19 +47,19 @@ void client_auth_begin(smx_client *client)
 {
     const char *objection = client_auth_objection(client);
     if (objection != NULL) {
-        client_fail(client, SMX_E_AUTH, objection);
+        client_end(client, SMX_E_AUTH, objection);
         return;
     }
     const char *mechanism;
     smx_slice offered = smx_client_session_capabilities(client->session)->auth_mechanisms;
     if (sasl_client_choose(offered, client->options.mechanism,
                            !connection_is_tls(client->connection), &mechanism) != 0) {
-        client_fail(client, SMX_E_AUTH, "the server offers no AUTH mechanism that can be used");
+        client_end(client, SMX_E_AUTH, "the server offers no AUTH mechanism that can be used");
         return;
     }
     int error = client_auth_start(client, mechanism);
     if (error != 0)
-        client_fail(client, error, NULL);
+        client_end(client, error, NULL);
 }
 
 void client_auth_challenge(smx_client *client, smx_slice challenge)
@@ -74,7 +74,7 @@ void client_auth_challenge(smx_client *client, smx_slice challenge)
         explicit_bzero(response.data, response.capacity);
     buffer_free(&response);
     if (error != 0)
-        client_fail(client, error, "the server's side of AUTH made no sense");
+        client_end(client, error, "the server's side of AUTH made no sense");
 }
 
 int client_auth_finish(smx_client *client)

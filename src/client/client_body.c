@@ -83,7 +83,7 @@ void client_body_send(smx_client *client)
             client_push_output(client);
     }
     if (error != 0)
-        client_fail(client, error, "the message could not be sent on");
+        client_end(client, error, "the message could not be sent on");
     if (client->block != NULL && !client->body_open) {
         loop_block_give(client->loop, client->block);
         client->block = NULL;

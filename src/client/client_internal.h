@@ -48,7 +48,7 @@ size_t client_pump(smx_client *client, smx_slice in);
 /* Hands the machine's output to the connection. */
 void client_push_output(smx_client *client);
 /* Ends the session with a local error: FAILED comes at the end of this turn. */
-void client_fail(smx_client *client, int error, const char *detail);
+void client_end(smx_client *client, int error, const char *detail);
 uint64_t client_now(const smx_client *client);
 
 /* client_auth.c */
