@@ -7,6 +7,7 @@
 #include "app/nearest.h"
 
 static const command *const COMMANDS[] = {
+    &command_serve,
     &command_check,
     &command_passwd,
 };

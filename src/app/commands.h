@@ -11,6 +11,7 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
+extern const command command_serve;
 extern const command command_check;
 extern const command command_passwd;
 

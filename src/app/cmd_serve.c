@@ -1,0 +1,217 @@
+/* smtpmux serve: the daemon. The main thread has a loop of its own, for signals only. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "app/commands.h"
+#include "app/config_file.h"
+#include "app/options.h"
+#include "app/scalar.h"
+#include "app/service.h"
+
+enum { SIGNALS = 3 };
+
+typedef struct daemon_state {
+    smx_loop *loop; /* the main thread's */
+    log_sink *log;
+    config *config;
+    service *service;
+    uv_signal_t signals[SIGNALS];
+    bool is_draining;
+} daemon_state;
+
+/* ---- signals ---- */
+
+static void on_ended(void *arg)
+{
+    daemon_state *d = arg;
+    smx_loop_stop(d->loop);
+}
+
+static void stop(daemon_state *d, int number)
+{
+    const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
+    char wait[32] = "";
+    buffer duration = {0};
+    if (d->is_draining) {
+        log_event(d->log, SMX_LOG_WARN, "stopped", "signal", name, "problem",
+                  "a second signal: messages under way were cut off", NULL);
+        _exit(EX_TEMPFAIL);
+    }
+    d->is_draining = true;
+    if (scalar_write_duration(d->config->drain_timeout_ms, &duration) == 0)
+        (void)snprintf(wait, sizeof(wait), "%.*s", (int)buffer_length(&duration), duration.data);
+    buffer_free(&duration);
+    log_event(d->log, SMX_LOG_INFO, "stopping", "signal", name, "drain_timeout", wait, NULL);
+    service_drain(d->service, d->config->drain_timeout_ms);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    daemon_state *d = handle->data;
+    if (number == SIGHUP)
+        log_event(d->log, SMX_LOG_WARN, "reload", "problem",
+                  "reload is not in this version: restart to take a changed file (certificates are "
+                  "loaded again by themselves)",
+                  NULL);
+    else
+        stop(d, number);
+}
+
+static int watch_signals(daemon_state *d)
+{
+    static const int NUMBERS[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < SIGNALS; i++) {
+        if (uv_signal_init(smx_loop_uv(d->loop), &d->signals[i]) != 0)
+            return SMX_E_NOMEM;
+        d->signals[i].data = d;
+        if (uv_signal_start(&d->signals[i], on_signal, NUMBERS[i]) != 0)
+            return SMX_E_IO;
+    }
+    return 0;
+}
+
+static void forget_signals(daemon_state *d)
+{
+    for (size_t i = 0; i < SIGNALS; i++) {
+        if (d->signals[i].data != NULL)
+            uv_close((uv_handle_t *)&d->signals[i], NULL);
+    }
+    (void)uv_run(smx_loop_uv(d->loop), UV_RUN_NOWAIT);
+}
+
+/* ---- the process ---- */
+
+/* Each session and each upstream connection takes a descriptor. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void log_warnings(const daemon_state *d, const problems *told)
+{
+    for (size_t i = 0; i < told->count; i++) {
+        buffer text = {0};
+        if (problems_write_head(told, &told->entries[i], &text) == 0) {
+            smx_log_field field = {"problem",
+                                   slice_to(buffer_slice(&text), buffer_length(&text) - 1)};
+            log_write(d->log, SMX_LOG_WARN, "configuration", 0, &field, 1);
+        }
+        buffer_free(&text);
+    }
+}
+
+/* "127.0.0.1:0" with the port that it has. */
+static void address_of(const daemon_state *d, size_t nth, char *text, size_t capacity)
+{
+    const char *listen = d->config->listeners[nth].listen;
+    uint16_t port = service_port(d->service, nth);
+    smx_slice address = slice_of_text(listen);
+    size_t colon = slice_find_last(address, ':');
+    if (port == 0)
+        (void)snprintf(text, capacity, "%s", listen);
+    else
+        (void)snprintf(text, capacity, "%.*s:%u", (int)colon, listen, port);
+}
+
+static void log_ready(const daemon_state *d)
+{
+    static const char *const TLS[] = {"off", "starttls", "required", "implicit"};
+    const config *c = d->config;
+    char address[256];
+    char numbers[4][24];
+    for (size_t i = 0; i < c->listener_count; i++) {
+        address_of(d, i, address, sizeof(address));
+        log_event(d->log, SMX_LOG_INFO, "listening", "address", address, "tls",
+                  TLS[c->listeners[i].tls], NULL);
+    }
+    (void)snprintf(numbers[0], sizeof(numbers[0]), "%u", c->workers);
+    (void)snprintf(numbers[1], sizeof(numbers[1]), "%zu", c->listener_count);
+    (void)snprintf(numbers[2], sizeof(numbers[2]), "%zu", c->upstream_count);
+    (void)snprintf(numbers[3], sizeof(numbers[3]), "%zu", c->user_count);
+    log_event(d->log, SMX_LOG_INFO, "ready", "version", SMX_VERSION_TEXT, "hostname", c->hostname,
+              "workers", numbers[0], "listeners", numbers[1], "upstreams", numbers[2], "users",
+              numbers[3], NULL);
+}
+
+static int serve_until_stopped(daemon_state *d)
+{
+    problem p;
+    int error = service_new(d->config, d->log, &d->service, &p);
+    if (error == 0) {
+        error = watch_signals(d);
+        if (error != 0)
+            (void)problem_set(&p, error, "signals cannot be watched");
+    }
+    if (error == 0)
+        error = service_start(d->service, on_ended, d, &p);
+    if (error != 0) {
+        log_event(d->log, SMX_LOG_ERROR, "not_started", "problem", p.text, NULL);
+        return error == SMX_E_NOMEM        ? EX_OSERR
+               : error == SMX_E_PERMISSION ? EX_NOPERM
+                                           : EX_UNAVAILABLE;
+    }
+    log_ready(d);
+    smx_loop_run(d->loop);
+    log_event(d->log, SMX_LOG_INFO, "stopped", NULL);
+    return EX_OK;
+}
+
+static int serve(config_file *file)
+{
+    daemon_state d = {.config = file->config};
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_descriptors();
+    int error = log_new(STDERR_FILENO, &d.config->log, &d.log);
+    if (error == 0)
+        error = smx_loop_new(NULL, &d.loop);
+    int code = EX_OSERR;
+    if (error == 0) {
+        log_warnings(&d, &file->problems);
+        config_file_close(file);
+        code = serve_until_stopped(&d);
+        service_free(d.service);
+        forget_signals(&d);
+    } else {
+        (void)fprintf(stderr, "smtpmux: %s\n", smx_error_text(error));
+    }
+    smx_loop_free(d.loop);
+    log_free(d.log);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    const char *path = NULL;
+    int first;
+    const cli_option options[] = {
+        {'c', "config", "FILE", "the configuration [./config.yaml, /etc/smtpmux/config.yaml]",
+         .text = &path},
+    };
+    const cli_command line = {command_serve.name, "[-c FILE]", command_serve.help, options,
+                              sizeof(options) / sizeof(options[0])};
+    cli_result parsed = cli_parse(&line, argc, argv, &first);
+    if (parsed != CLI_RUN)
+        return parsed == CLI_DONE ? EX_OK : EX_USAGE;
+    if (first < argc)
+        return cli_wrong(&line, "what is `%s`? A file is named with -c", argv[first]);
+    config_file file;
+    int code = config_file_load(path, &file);
+    if (code == EX_OK)
+        code = serve(&file);
+    else
+        config_file_tell(&file);
+    config_free(file.config);
+    config_file_close(&file);
+    return code;
+}
+
+const command command_serve = {"serve", "Run the multiplexer", run};
