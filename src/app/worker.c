@@ -7,17 +7,19 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "middleware/middleware.h"
 #include "net/endpoint.h"
 #include "net/loop.h"
 
-enum { LISTEN_TEXT = 256, CUT_SHARE = 5, CUT_MAX_MS = 2000 };
+enum { LISTEN_TEXT = 256, CUT_SHARE = 5, CUT_MAX_MS = 2000, MIDDLEWARE = 3 };
 
 struct worker {
     worker_options options;
     smx_loop *loop;
     smx_server *server;
     mux_worker *mux;
-    const smx_middleware *middleware[1];
+    const smx_middleware *middleware[MIDDLEWARE];
+    const smx_hook *hooks[1];
     smx_listener_options *listeners; /* the configuration's, with ports that are known by now */
     char (*addresses)[LISTEN_TEXT];
     size_t *indices; /* in the server, of each listener of the configuration; SIZE_MAX: not here */
@@ -103,13 +105,18 @@ static int open_server(worker *w, problem *p)
 {
     const config *c = w->options.config;
     w->middleware[0] = mux_worker_summary(w->mux);
+    w->middleware[1] = &middleware_received_limit;
+    w->middleware[2] = &middleware_allow_from;
+    w->hooks[0] = &hook_allow_from;
     const smx_server_options options = {
         .version = SMX_SERVER_VERSION,
         .hostname = c->hostname,
         .handler = mux_handle,
         .handler_arg = w->mux,
         .middleware = w->middleware,
-        .middleware_count = 1,
+        .middleware_count = MIDDLEWARE,
+        .hooks = w->hooks,
+        .hook_count = 1,
         .find_user = mux_find_user,
         .find_user_arg = w->options.mux,
         .shared = w->options.shared,

@@ -114,6 +114,7 @@ struct smx_transaction {
     smx_reply refusal;         /* code 0: none; for the end of the data */
 
     /* The chain. */
+    void *value; /* the program's own */
     smx_ticket ticket;
     size_t ran;            /* middlewares whose `before` ran */
     transaction_wait wait; /* these three under the server's mutex */

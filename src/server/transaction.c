@@ -222,6 +222,16 @@ const smx_user *smx_transaction_user(const smx_transaction *tx)
     return tx->session.account;
 }
 
+void smx_transaction_set_value(smx_transaction *tx, void *value)
+{
+    tx->value = value;
+}
+
+void *smx_transaction_value(const smx_transaction *tx)
+{
+    return tx->value;
+}
+
 void *smx_transaction_listener_data(const smx_transaction *tx)
 {
     return tx->listener->options.data;
