@@ -10,8 +10,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-
 /* ---- the server's side ---- */
 
 static void put(buffer *b, smx_slice text)

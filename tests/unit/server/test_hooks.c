@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "fixture.h"
 
 /* What a scripted hook does, and what it saw. */

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "base/clock.h"
 #include "fixture.h"
 
 static void server_session__banner_names_host_and_product(void **state)
