@@ -23,7 +23,9 @@ smx_slice session_server_mechanisms(const smx_server_session *s)
 {
     if (s->tls)
         return s->options.auth_tls;
-    return s->options.tls_required ? (smx_slice){0} : s->options.auth_clear;
+    if (s->options.tls_required)
+        return slice_of(NULL, 0);
+    return s->options.auth_clear;
 }
 
 smx_extensions session_server_offered(const smx_server_session *s)
