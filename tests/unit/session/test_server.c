@@ -298,6 +298,20 @@ static void session_server__tls_done_out_of_place_is_nothing(void **state)
     end(&f);
 }
 
+static void session_server__nothing_meant_for_clear_text_goes_through_tls(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f, false);
+    assert_int_equal(feed(&f, "STARTTLS\r\n"), SMX_SERVER_STARTTLS);
+    assert_int_equal(answer(&f, &(smx_reply){.code = 220}), 0);
+    assert_int_equal(feed(&f, ""), SMX_SERVER_TLS);
+    assert_true(smx_server_session_output(f.session).len > 0);
+    smx_server_session_tls_done(f.session, 5, 0);
+    assert_int_equal(smx_server_session_output(f.session).len, 0);
+    end(&f);
+}
+
 static void session_server__deadlines(void **state)
 {
     (void)state;
@@ -329,6 +343,7 @@ int main(void)
         cmocka_unit_test(session_server__a_partial_command_is_left_to_the_owner),
         cmocka_unit_test(session_server__info_tells_what_is_known),
         cmocka_unit_test(session_server__tls_done_out_of_place_is_nothing),
+        cmocka_unit_test(session_server__nothing_meant_for_clear_text_goes_through_tls),
         cmocka_unit_test(session_server__deadlines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
