@@ -125,6 +125,30 @@ static void net_connection__rest_is_kept_at_every_split(void **state)
     assert_int_equal(loop_blocks_taken(p->loop), 0);
 }
 
+/* Kept octets that no longer begin at their block's start, and more than fit behind them. */
+static void net_connection__kept_octets_move_up(void **state)
+{
+    peers *p = *state;
+    char octets[9000];
+    for (size_t i = 0; i < sizeof(octets); i++)
+        octets[i] = (char)('a' + i % 23);
+    peers_connect(p);
+    p->server.appetite = 0;
+    assert_int_equal(connection_queue(p->client.c, slice_of(octets, 4000)), 0);
+    peers_run_until(p, connection_kept(p->server.c) == 4000);
+    p->server.appetite = 3000;
+    connection_resume(p->server.c);
+    assert_int_equal(connection_queue(p->client.c, slice_of(octets + 4000, 2000)), 0);
+    peers_run_until(p, connection_kept(p->server.c) == 3000);
+    assert_int_equal(connection_queue(p->client.c, slice_of(octets + 6000, 3000)), 0);
+    peers_run_until(p, connection_kept(p->server.c) == 6000);
+    p->server.appetite = SIZE_MAX;
+    connection_resume(p->server.c);
+    assert_int_equal(buffer_length(&p->server.got), sizeof(octets));
+    assert_memory_equal(buffer_slice(&p->server.got).data, octets, sizeof(octets));
+    assert_int_equal(loop_blocks_taken(p->loop), 0);
+}
+
 static void net_connection__wanting_owner_is_given_a_block(void **state)
 {
     peers *p = *state;
@@ -416,6 +440,17 @@ static void net_connection__source_is_bound(void **state)
     assert_memory_equal(connection_peer(p->server.c)->octets, source, 4);
 }
 
+static void net_connection__source_of_another_family_reaches_nothing(void **state)
+{
+    peers *p = *state;
+    const connection_target target = {.to = {.host = SMX_SLICE("::1"), .port = 25},
+                                      .source = "127.0.0.5"};
+    assert_int_equal(
+        connection_open(p->loop, &target, 5000, &peer_handler, &p->client, &p->client.c), 0);
+    peers_run_until(p, p->client.closed > 0);
+    assert_int_equal(p->client.connect_error, SMX_E_RESOLVE);
+}
+
 static void net_connection__bad_source_is_invalid(void **state)
 {
     peers *p = *state;
@@ -520,6 +555,7 @@ int main(void)
         TCP_TEST(net_connection__flush_does_not_wait_for_the_turns_end),
         TCP_TEST(net_connection__idle_one_holds_no_block),
         TCP_TEST(net_connection__rest_is_kept_at_every_split),
+        TCP_TEST(net_connection__kept_octets_move_up),
         TCP_TEST(net_connection__wanting_owner_is_given_a_block),
         TCP_TEST(net_connection__waiting_owner_is_given_little),
         TCP_TEST(net_connection__waiting_owner_sees_the_end),
@@ -536,6 +572,7 @@ int main(void)
         TCP_TEST(net_connection__closed_port_refuses_and_closes),
         LOOP_TEST(net_connection__next_address_is_tried),
         TCP_TEST(net_connection__source_is_bound),
+        LOOP_TEST(net_connection__source_of_another_family_reaches_nothing),
         LOOP_TEST(net_connection__bad_source_is_invalid),
         LOOP_TEST(net_connection__silent_address_is_a_timeout),
         TCP_TEST(net_connection__close_within_connect_is_silent),

@@ -204,6 +204,25 @@ static void net_listener__living_unix_socket_is_left_alone(void **state)
     assert_int_equal(access(test_path, F_OK), -1);
 }
 
+static void net_listener__successors_file_is_not_removed(void **state)
+{
+    peers *p = *state;
+    listener *l = NULL;
+    problem why = {0};
+    int accepted = 0;
+    (void)unlink(test_path);
+    assert_int_equal(test_listen(p, test_unix(), (listener_options){.fd = -1}, &accepted, &l, &why),
+                     0);
+    assert_int_equal(rename(test_path, "/tmp/smx-test-listener.old"), 0);
+    int fd = open(test_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    listener_free(l);
+    assert_int_equal(access(test_path, F_OK), 0);
+    (void)unlink(test_path);
+    (void)unlink("/tmp/smx-test-listener.old");
+}
+
 static void net_listener__other_file_is_not_removed(void **state)
 {
     peers *p = *state;
@@ -261,6 +280,7 @@ int main(void)
         LOOP_TEST(net_listener__unix_file_has_its_mode_and_goes),
         LOOP_TEST(net_listener__stale_unix_file_is_replaced),
         LOOP_TEST(net_listener__living_unix_socket_is_left_alone),
+        LOOP_TEST(net_listener__successors_file_is_not_removed),
         LOOP_TEST(net_listener__other_file_is_not_removed),
         LOOP_TEST(net_listener__no_descriptors_pauses),
     };

@@ -105,6 +105,18 @@ static void net_timer__moved_one_fires_at_its_last_time(void **state)
     assert_true(sooner.fired_at < later.fired_at);
 }
 
+static void net_timer__near_one_does_not_wait_for_a_far_one(void **state)
+{
+    peers *p = *state;
+    test_timer far = test_timer_of(p);
+    test_timer near = test_timer_of(p);
+    test_set(&far, 60000);
+    test_set(&near, 50);
+    peers_run_until(p, near.fired > 0);
+    assert_int_equal(far.fired, 0);
+    timer_clear(&far.entry);
+}
+
 static void net_timer__ended_one_does_not_fire(void **state)
 {
     peers *p = *state;
@@ -180,6 +192,7 @@ int main(void)
         LOOP_TEST(net_timer__past_time_fires_at_once),
         LOOP_TEST(net_timer__order_is_that_of_the_times),
         LOOP_TEST(net_timer__moved_one_fires_at_its_last_time),
+        LOOP_TEST(net_timer__near_one_does_not_wait_for_a_far_one),
         LOOP_TEST(net_timer__ended_one_does_not_fire),
         LOOP_TEST(net_timer__function_may_clear_and_set),
         LOOP_TEST(net_timer__far_one_is_not_taken_for_a_near_one),

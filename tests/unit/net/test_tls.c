@@ -616,6 +616,36 @@ static void net_tls__much_goes_through_with_backpressure(void **state)
     free(octets);
 }
 
+/* The owner takes some now and then: what stays encrypted meanwhile is used in its order. */
+static void net_tls__held_octets_come_in_order(void **state)
+{
+    enum { ALL = 200000 };
+    tls_case *t = *state;
+    peers *p = t->p;
+    char *octets = malloc(ALL);
+    assert_non_null(octets);
+    for (size_t i = 0; i < ALL; i++)
+        octets[i] = (char)(i * 31 + i / 251);
+    tls_make(t, &tls_good);
+    assert_int_equal(tls_connect(t, "mx.example", TLS_VERIFY_REQUIRED), 0);
+    peers_run_until(p, p->server.secured > 0);
+    p->server.appetite = 0;
+    assert_int_equal(connection_queue(p->client.c, slice_of(octets, ALL)), 0);
+    peers_run_until(p, connection_kept(p->server.c) == LOOP_BLOCK);
+    for (size_t used = 0; used + 7000 < ALL - LOOP_BLOCK; used += 7000) {
+        p->server.appetite = 7000;
+        connection_resume(p->server.c);
+        peers_run_until(p, connection_kept(p->server.c) == LOOP_BLOCK);
+        assert_int_equal(p->server.appetite, 0);
+    }
+    p->server.appetite = SIZE_MAX;
+    connection_resume(p->server.c);
+    peers_run_until(p, buffer_length(&p->server.got) == ALL);
+    assert_memory_equal(buffer_slice(&p->server.got).data, octets, ALL);
+    assert_int_equal(loop_blocks_taken(p->loop), 0);
+    free(octets);
+}
+
 static void net_tls__waiting_owner_is_given_little(void **state)
 {
     tls_case *t = *state;
@@ -671,6 +701,7 @@ int main(void)
         TLS_TEST(net_tls__client_without_certificate_is_refused),
         TLS_TEST(net_tls__client_of_another_ca_is_refused),
         TLS_TEST(net_tls__much_goes_through_with_backpressure),
+        TLS_TEST(net_tls__held_octets_come_in_order),
         TLS_TEST(net_tls__waiting_owner_is_given_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
