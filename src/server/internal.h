@@ -154,6 +154,7 @@ struct peer {
     bool header_wanted;  /* a PROXY header has to come */
     bool may_xclient;
     bool asking;  /* hooks: nothing is read on */
+    bool gone;    /* no more octets are wanted: the machine's last events are due */
     bool running; /* the machine is being fed */
     smx_address counted_client;
 };

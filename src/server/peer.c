@@ -85,6 +85,14 @@ void peer_cut(peer *p)
     connection_abort(p->connection);
 }
 
+/* What is left are the machine's last events; a hook that is still asked is heard no more. */
+static void peer_end_machine(peer *p)
+{
+    p->gone = true;
+    p->asking = false;
+    smx_server_session_ended(p->machine);
+}
+
 void peer_refuse(peer *p, const smx_reply *reply)
 {
     char text[SMX_REPLY_LINE_MAX];
@@ -97,7 +105,7 @@ void peer_refuse(peer *p, const smx_reply *reply)
     if (error != 0)
         peer_cut(p);
     else if (p->machine != NULL)
-        smx_server_session_ended(p->machine);
+        peer_end_machine(p);
     else
         peer_end(p);
 }
@@ -194,8 +202,7 @@ static void peer_on_ended(void *owner, int error)
         peer_end(p);
         return;
     }
-    smx_server_session_ended(p->machine);
-    p->asking = false;
+    peer_end_machine(p);
     (void)peer_run(p, (smx_slice){0});
 }
 

@@ -107,7 +107,7 @@ static void body_take_end(peer *p);
 static bool body_has_work(const peer *p)
 {
     const smx_transaction *tx = p->transaction;
-    if (p->asking || p->machine == NULL || tx == NULL)
+    if (p->asking || p->gone || p->machine == NULL || tx == NULL)
         return false;
     return (buffer_length(&tx->chunk) > 0 && !body_is_dropped(tx)) || (tx->ended && !tx->judged);
 }
