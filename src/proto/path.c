@@ -68,14 +68,15 @@ static size_t path_domain(smx_slice in)
 }
 
 /* Octets of the source route at the start with its colon; 0 if there is none, SMX_E_SYNTAX if it
- * is broken. A-d-l = "@" Domain *( "," "@" Domain ), obsolete but to be taken (appendix C). */
+ * is broken. A-d-l = "@" Domain *( "," "@" Domain ), obsolete but to be taken (appendix C); older
+ * than SMTPUTF8, so in ASCII. */
 static int path_source_route(smx_slice in, size_t *len)
 {
     size_t at = 0;
     while (at < in.len && in.data[at] == '@') {
         smx_slice rest = slice_from(in, at + 1);
         size_t domain = path_domain(rest);
-        if (domain == rest.len || !smx_domain_is_valid(slice_to(rest, domain), true, NULL))
+        if (domain == rest.len || !smx_domain_is_valid(slice_to(rest, domain), false, NULL))
             return SMX_E_SYNTAX;
         at += domain + 2;
         if (rest.data[domain] == ':') {
@@ -115,12 +116,12 @@ static int path_read_mailbox(smx_slice in, unsigned flags, smx_path *path)
 }
 
 /* The rules for a path as a whole. `whole` bears its brackets, or has two octets to spare. */
-static int path_check(smx_slice text, size_t whole, unsigned flags, smx_path *path)
+static int path_check(size_t whole, unsigned flags, smx_path *path)
 {
     if (whole > SMX_PATH_MAX)
         return SMX_E_RANGE;
-    path->utf8 = utf8_is_needed(text);
-    if (path->utf8 && !smx_utf8_is_valid(text))
+    path->utf8 = utf8_is_needed(path->mailbox);
+    if (path->utf8 && !smx_utf8_is_valid(path->mailbox))
         return SMX_E_SYNTAX;
     return path->utf8 && (flags & SMX_PATH_UTF8) == 0 ? SMX_E_UNSUPPORTED : 0;
 }
@@ -146,7 +147,7 @@ int smx_path_parse(smx_slice in, unsigned flags, smx_path *path, size_t *consume
     size_t end = 1 + route + read.mailbox.len;
     if (end == in.len || in.data[end] != '>')
         return SMX_E_SYNTAX;
-    error = path_check(slice_to(in, end + 1), end + 1, flags, &read);
+    error = path_check(end + 1, flags, &read);
     if (error != 0)
         return error;
     *path = read;
@@ -168,7 +169,7 @@ int smx_mailbox_parse(smx_slice in, unsigned flags, smx_path *path)
         return error;
     if (read.mailbox.len != in.len)
         return SMX_E_SYNTAX;
-    error = path_check(in, in.len + 2, flags, &read);
+    error = path_check(in.len + 2, flags, &read);
     if (error == 0)
         *path = read;
     return error;

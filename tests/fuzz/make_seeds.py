@@ -2,7 +2,8 @@
 """Makes the seeds of the fuzz targets of smx/proto.h from the transcripts in tests/wire/proto.
 
 Writes tests/fuzz/corpus/<target>/<case>: the case's input, at most MOST files a target, none over
-LARGEST octets. Run it after changing transcripts and check in what it writes.
+LARGEST octets. What is named found_* there is left alone: the fuzzer found it. Run this after
+changing transcripts and check in what it writes.
 """
 import pathlib
 import re
@@ -70,6 +71,8 @@ def main() -> int:
         folder = HERE / "corpus" / target
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():
+            if old.name.startswith("found_"):
+                continue  # what the fuzzer found stays
             old.unlink()
         # Each codec gets its share, evenly spread over its cases; equal contents count once.
         share, seen = MOST // len(codecs), set()
