@@ -25,19 +25,19 @@ note() { printf '\n== %s\n' "$*"; }
 # What cannot be built counts as one failed case, and nothing is tested on top of it.
 build() {
   note "build: $1"
-  scripts/build.sh "$1" && return
+  scripts/build.sh "$@" && return
   echo "The $1 build failed."
   echo "0 passed, 1 failed"
   exit 1
 }
 
-# meson_tests NAME FOLDER [SUITE]
+# meson_tests NAME FOLDER [SUITE]; what a SUITE needs, and only that, is built on the way.
 meson_tests() {
-  local log=$out/$1.log status=0 choice=()
+  local log=$out/$1.log status=0 choice=(--no-rebuild)
   [ -z "${3:-}" ] || choice=(--suite "$3")
   note "meson test: $1"
   rm -f "$2"/meson-logs/testlog*.json
-  meson test -C "$2" --no-rebuild --print-errorlogs "${choice[@]}" >"$log" 2>&1 || status=$?
+  meson test -C "$2" --print-errorlogs "${choice[@]}" >"$log" 2>&1 || status=$?
   [ "$status" = 0 ] || cat "$log"
   suites+=("meson:$1:$status:$2${3:+#$3}")
 }
@@ -56,16 +56,18 @@ has_suite() { grep -q ":$2\"" "$1/meson-info/intro-tests.json"; }
 scripts/peers.sh test || echo "Some peers are missing: the tests that need them are skipped."
 build release
 build asan
-# The linters take a core while the tests mostly wait; they are told apart at the end.
-nice -n 10 scripts/lint.sh --tap "$out/lint.tap" >"$out/lint.log" 2>&1 &
+has_suite build-asan tsan && tsan=true || tsan=false
+if $tsan; then build tsan configure; fi
+
+# The linters take a core while the tests mostly wait; what they say stands at the end. In a
+# process group of their own, to be ended whole when this script is.
+setsid nice -n 10 scripts/lint.sh --tap "$out/lint.tap" >"$out/lint.log" 2>&1 &
 lint=$!
+trap 'kill -- -$lint 2>/dev/null' EXIT
 
 meson_tests asan build-asan
 meson_tests release build
-if has_suite build-asan tsan; then
-  build tsan
-  meson_tests tsan build-tsan tsan
-fi
+if $tsan; then meson_tests tsan build-tsan tsan; fi
 pytest_tests scripts tests/lint
 pytest_tests e2e tests/e2e
 
@@ -75,4 +77,4 @@ note "lint"
 cat "$out/lint.log"
 suites+=("tap:lint:$status:$out/lint.tap")
 
-exec scripts/summarize.py "${suites[@]}"
+scripts/summarize.py "${suites[@]}"

@@ -68,7 +68,7 @@ def comment_share(texts):
     for text in texts:
         for line, bare in zip(text.splitlines(), common.without_comments(text).splitlines()):
             total += bool(line.strip())
-            comments += bool(line.strip()) and not bare.strip()
+            comments += bare.rstrip() != line.rstrip()
     return round(100 * comments / total) if total else 0
 
 
@@ -101,7 +101,7 @@ def describe(lengths, sizes, texts):
         f"sizes: {len(plain)} functions, median {statistics.median(plain):g}, "
         f"90% {percentile(plain, 0.9)}, max {longest} ({where}); "
         f"{len(sizes)} files, median {statistics.median(sizes):g}, max {max(sizes)}; "
-        f"{comment_share(texts)}% comment lines"
+        f"{comment_share(texts)}% of lines with a comment"
     )
 
 
