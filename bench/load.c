@@ -63,8 +63,8 @@ static void load_result(void *arg, smx_client *client, const smx_client_result *
     l->took_ns[l->ended++] = load_now() - session->started;
     if (result->outcome != SMX_OUTCOME_ACCEPTED) {
         l->failed++;
-        (void)fprintf(stderr, "load: %u %.*s (%s)\n", result->reply.code,
-                      (int)result->reply.text.len, result->reply.text.data,
+        (void)fprintf(stderr, "load: %s %u %.*s (%s)\n", smx_error_text(result->error),
+                      result->reply.code, (int)result->reply.text.len, result->reply.text.data,
                       smx_client_phase_text(result->phase));
     }
 }

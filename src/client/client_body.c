@@ -76,6 +76,10 @@ void client_body_send(smx_client *client)
     client_push_output(client);
     while (more && error == 0 && connection_queued(client->connection) < CONNECTION_LOW)
         error = body_step(client, size, &more);
+    if (error == SMX_E_AGAIN) { /* BODY comes again when the chunk before has its reply */
+        client->body_open = false;
+        return;
+    }
     if (error == 0 && !more) {
         client->body_open = false;
         error = smx_client_session_body_end(client->session, client_now(client));

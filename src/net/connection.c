@@ -49,8 +49,8 @@ static void connection_tell_data(connection *c)
 
 static void connection_tell_drained(connection *c)
 {
-    if (!c->want_drained)
-        return;
+    if (!c->want_drained || connection_queued(c) >= CONNECTION_LOW)
+        return; /* more was queued meanwhile: the next write's end tells */
     c->want_drained = false;
     c->handler->drained(c->owner);
 }
@@ -327,6 +327,8 @@ void connection_flush(connection *c)
         return;
     connection_socket_try(c, NULL, 0, &none);
     connection_socket_submit(c);
+    if (c->want_drained && connection_queued(c) < CONNECTION_LOW)
+        connection_tell_later(c, CONNECTION_TELL_DRAINED);
 }
 
 size_t connection_queued(const connection *c)
