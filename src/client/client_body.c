@@ -35,20 +35,22 @@ static int body_next(smx_client *client, smx_slice *octets)
 }
 
 /* Sends pieces, and leaves what the socket did not take at once in the connection's queue. */
-static int body_send_pieces(smx_client *client, const smx_slice *pieces, size_t count, bool gather)
+static int body_send_pieces(smx_client *client, const smx_slice *pieces, size_t count, bool gather,
+                            bool *full)
 {
     size_t taken = 0;
     int error = gather ? 0 : connection_send(client->connection, pieces, count, &taken);
     for (size_t i = 0; i < count && error == 0; i++) {
         size_t skip = taken < pieces[i].len ? taken : pieces[i].len;
         taken -= skip;
+        *full = *full || (!gather && skip < pieces[i].len);
         error = connection_queue(client->connection, slice_from(pieces[i], skip));
     }
     return error;
 }
 
-/* One step: *more tells whether there is more to send. */
-static int body_step(smx_client *client, uint64_t size, bool *more)
+/* One step: *full when the socket took less than all, and `drained` will tell. */
+static int body_step(smx_client *client, uint64_t size, bool *full)
 {
     smx_slice octets;
     smx_slice pieces[BODY_PIECES];
@@ -64,23 +66,22 @@ static int body_step(smx_client *client, uint64_t size, bool *more)
     if (error != 0)
         return error;
     client->position += used;
-    *more = client->position < size;
-    return body_send_pieces(client, pieces, count, size <= BODY_GATHER);
+    return body_send_pieces(client, pieces, count, size <= BODY_GATHER, full);
 }
 
 void client_body_send(smx_client *client)
 {
     uint64_t size = body_size(client);
-    bool more = client->position < size;
+    bool full = false;
     int error = 0;
     client_push_output(client);
-    while (more && error == 0 && connection_queued(client->connection) < CONNECTION_LOW)
-        error = body_step(client, size, &more);
+    while (client->position < size && error == 0 && !full)
+        error = body_step(client, size, &full);
     if (error == SMX_E_AGAIN) { /* BODY comes again when the chunk before has its reply */
         client->body_open = false;
         return;
     }
-    if (error == 0 && !more) {
+    if (error == 0 && client->position == size) {
         client->body_open = false;
         error = smx_client_session_body_end(client->session, client_now(client));
         if (error == 0)
