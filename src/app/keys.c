@@ -35,6 +35,7 @@ static const config_key top_keys[] = {
      .type = "list of listeners",
      .read = listeners_read,
      .write = listeners_write,
+     .otherwise = "needed",
      .doc = "where clients connect"},
     {.name = "upstreams",
      .kind = KEY_CUSTOM,

@@ -16,6 +16,7 @@ typedef struct yaml_reader {
     arena *memory;
     int64_t position; /* of the last scalar read: what has no mark stands near it */
     size_t nodes;     /* made so far: aliases of aliases multiply */
+    bool is_too_much;
 } yaml_reader;
 
 static yaml_node *convert(yaml_reader *r, struct fy_node *from, int64_t offset, unsigned depth);
@@ -38,10 +39,23 @@ static int64_t mark_of(struct fy_node *node, int64_t otherwise)
     const struct fy_mark *mark = token == NULL ? NULL : fy_token_start_mark(token);
     if (mark == NULL)
         return otherwise;
-    /* The mark of a quoted text stands behind its quote. */
+    /* The mark of a quoted text stands behind its quote, that of an alias behind its asterisk. */
     enum fy_node_style style = fy_node_get_style(node);
-    bool is_quoted = style == FYNS_SINGLE_QUOTED || style == FYNS_DOUBLE_QUOTED;
-    return (int64_t)mark->input_pos - (is_quoted && mark->input_pos > 0 ? 1 : 0);
+    bool is_behind = style == FYNS_SINGLE_QUOTED || style == FYNS_DOUBLE_QUOTED ||
+                     style == FYNS_ALIAS;
+    return (int64_t)mark->input_pos - (is_behind && mark->input_pos > 0 ? 1 : 0);
+}
+
+/* The place of the first scalar in a value. */
+static int64_t first_mark(struct fy_node *node, int64_t otherwise)
+{
+    void *iterator = NULL;
+    if (node != NULL && fy_node_is_sequence(node))
+        return first_mark(fy_node_sequence_iterate(node, &iterator), otherwise);
+    if (node == NULL || fy_node_is_scalar(node))
+        return mark_of(node, otherwise);
+    struct fy_node_pair *pair = fy_node_mapping_iterate(node, &iterator);
+    return pair == NULL ? otherwise : first_mark(fy_node_pair_key(pair), otherwise);
 }
 
 /* ---- ${NAME} ---- */
@@ -235,11 +249,13 @@ static yaml_node *convert(yaml_reader *r, struct fy_node *from, int64_t offset, 
     struct fy_node *node = follow(from);
     int64_t at = mark_of(from, offset >= 0 ? offset : r->position);
     if (node == NULL) {
+        to->kind = YAML_SCALAR;
+        to->is_broken = true;
         problems_error(r->list, at, "this alias names an anchor that does not exist");
     } else if (depth > NESTING || r->nodes++ > MOST_NODES) {
-        if (r->nodes <= MOST_NODES + 1) /* once is enough */
+        if (!r->is_too_much) /* once is enough */
             problems_error(r->list, at, "values are nested too deeply here");
-        r->nodes = MOST_NODES + 2;
+        r->is_too_much = true;
     } else if (fy_node_is_scalar(node)) {
         convert_scalar(r, node, to);
     } else if (fy_node_is_sequence(node)) {
@@ -296,7 +312,7 @@ static void tell_syntax(problems *list, struct fy_diag *diag)
 static const yaml_node *convert_document(problems *list, arena *memory, struct fy_parser *parser,
                                          struct fy_diag *diag)
 {
-    yaml_reader r = {list, memory, 0, 0};
+    yaml_reader r = {.list = list, .memory = memory};
     struct fy_document *document = fy_parse_load_document(parser);
     struct fy_node *root = document == NULL ? NULL : fy_document_root(document);
     const yaml_node *tree = NULL;
@@ -313,7 +329,7 @@ static const yaml_node *convert_document(problems *list, arena *memory, struct f
         return NULL;
     document = fy_parse_load_document(parser);
     if (document != NULL) {
-        problems_error(list, mark_of(fy_document_root(document), r.position),
+        problems_error(list, first_mark(fy_document_root(document), r.position),
                        "a second document begins here; only one is read");
         fy_parse_document_destroy(parser, document);
     } else if (fy_diag_got_error(diag)) {

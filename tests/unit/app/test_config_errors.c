@@ -1,0 +1,233 @@
+/* What a configuration that is wrong is told: one case for each kind of mistake, with the exact place
+ * and sentence. */
+#include "test_app.h"
+
+typedef struct mistake {
+    const char *name;
+    const char *text;
+    const char *told;
+} mistake;
+
+#define UP(keys)       LISTENERS "upstreams: {one: {url: 'smtp://127.0.0.1:1', " keys "}}\n" USERS
+#define LISTENER(keys) "listeners: [{listen: '127.0.0.1:0', " keys "}]\n" UPSTREAMS USERS
+#define USER(keys)     LISTENERS UPSTREAMS "users: [{email: u, " keys "}]\n"
+
+static const mistake MISTAKES[] = {
+    /* the whole file */
+    {"empty", "", " the file is empty\n"},
+    {"no_mapping", "- a\n",
+     " expected the keys of a configuration (`name: value`), found a list\n"},
+    {"syntax_alone", "hostnam: x\nusers: [\n", "3:1: flow sequence without a closing bracket\n"},
+    {"not_utf8", "hostname: a\xff\n", "1:12: this is not UTF-8 text\n"},
+    {"second_document", LISTENERS UPSTREAMS USERS "---\nhostname: a\n",
+     "5:1: a second document begins here; only one is read\n"},
+    {"nothing_there", "hostname: a.example\n",
+     " this file needs the key `listeners`: where clients connect, such as [{listen: "
+     "\"127.0.0.1:2525\", allow_insecure_auth: true}]\n"
+     "1:1: this file needs the key `users`: who may send, and through which upstreams\n"},
+    {"empty_lists", "listeners: []\nusers: []\n",
+     "1:1: `listeners` is empty, so nobody can connect\n"
+     "2:1: `users` is empty, so nobody may send\n"},
+    /* keys */
+    {"unknown_key_has_a_neighbour", "hostnam: x\n" LISTENERS UPSTREAMS USERS,
+     "1:1: unknown key `hostnam` in this file; did you mean `hostname`?\n"},
+    {"unknown_key_without_a_neighbour", "zzzzzz: x\n" LISTENERS UPSTREAMS USERS,
+     "1:1: unknown key `zzzzzz` in this file; docs/configuration.md lists the known ones\n"},
+    {"doubled_key", "workers: 1\nworkers: 2\n" LISTENERS UPSTREAMS USERS,
+     "2:1: the key `workers` stands here twice\n"},
+    {"key_without_value", "workers:\n" LISTENERS UPSTREAMS USERS,
+     "1:1: `workers` has no value; leave the key out to have its default\n"},
+    {"required_key_without_value", LISTENERS UPSTREAMS "users:\n", "3:1: `users` has no value\n"},
+    {"later_keys",
+     "routes: []\nhooks: []\nspool: /x\nstore: x\nadmin: {}\nalerts: x\n" LISTENERS UPSTREAMS USERS,
+     "1:1: `routes` is not in this version\n2:1: `hooks` is not in this version\n"
+     "3:1: `spool` is not in this version\n4:1: `store` is not in this version\n"
+     "5:1: `admin` is not in this version\n6:1: `alerts` is not in this version\n"},
+    /* values */
+    {"number_too_small", "workers: 0\n" LISTENERS UPSTREAMS USERS,
+     "1:10: `workers` must be from 1 to 256, found `0`\n"},
+    {"no_number", "workers: many\n" LISTENERS UPSTREAMS USERS,
+     "1:10: expected a number, found `many`\n"},
+    {"number_is_a_list", "workers: [1]\n" LISTENERS UPSTREAMS USERS,
+     "1:1: expected a number, found a list\n"},
+    {"duration_without_unit", "drain_timeout: 30\n" LISTENERS UPSTREAMS USERS,
+     "1:16: expected a duration such as 500ms, 30s, 5m or 1h, found `30`\n"},
+    {"duration_too_long", LISTENER("allow_insecure_auth: true, idle_timeout: 25h"),
+     "1:78: `idle_timeout` must be from 1s to 24h, found `25h`\n"},
+    {"no_size", "memory_limit: lots\n" LISTENERS UPSTREAMS USERS,
+     "1:15: expected a size such as 64KiB, 25MiB or 10M, found `lots`\n"},
+    {"size_too_small", LISTENER("allow_insecure_auth: true, max_size: 10"),
+     "1:74: `max_size` must be from 1KiB to 1024GiB, found `10`\n"},
+    {"size_over_64_bits", "memory_limit: 99999999999999999999\n" LISTENERS UPSTREAMS USERS,
+     "1:15: `memory_limit` must be from 0 to 18446744073709551615, found "
+     "`99999999999999999999`\n"},
+    {"no_bool", "log: {anonymize: maybe}\n" LISTENERS UPSTREAMS USERS,
+     "1:18: expected `true` or `false`, found `maybe`\n"},
+    {"no_such_word", "log: {format: xml}\n" LISTENERS UPSTREAMS USERS,
+     "1:15: expected `logfmt` or `json`, found `xml`\n"},
+    {"unknown_key_below", "log: {levle: warn}\n" LISTENERS UPSTREAMS USERS,
+     "1:7: unknown key `levle` in this mapping `log`; did you mean `level`?\n"},
+    {"bad_hostname", "hostname: a_b c\n" LISTENERS UPSTREAMS USERS,
+     "1:11: expected a domain such as mux.example.com, found `a_b c`\n"},
+    {"bad_temp_dir", "temp_dir: /nonexistent\n" LISTENERS UPSTREAMS USERS,
+     "1:11: `/nonexistent` cannot be written to: No such file or directory\n"},
+    /* the environment */
+    {"unset_variable", "hostname: ${SMX_TEST_UNSET}\n" LISTENERS UPSTREAMS USERS,
+     "1:11: the environment variable `SMX_TEST_UNSET` is not set\n"},
+    {"unclosed_variable", "hostname: \"a${B\"\n" LISTENERS UPSTREAMS USERS,
+     "1:11: `${` begins the name of an environment variable, as in ${NAME}; write $${ where it does "
+     "not\n"},
+    {"unknown_alias", "hostname: *nobody\n" LISTENERS UPSTREAMS USERS,
+     "1:11: this alias names an anchor that does not exist\n"},
+    /* listeners */
+    {"listener_is_no_mapping", "listeners: [a]\n" UPSTREAMS USERS,
+     "1:13: expected the keys of this listener (`name: value`), found a value\n"},
+    {"listener_without_address", "listeners: [{allow_insecure_auth: true}]\n" UPSTREAMS USERS,
+     "1:14: this listener needs the key `listen`: the address and port, such as `0.0.0.0:587`, "
+     "`[::]:587` or `unix:/run/smtpmux.sock`\n"},
+    {"listen_without_port",
+     "listeners: [{listen: 127.0.0.1, allow_insecure_auth: true}]\n" UPSTREAMS USERS,
+     "1:22: \"127.0.0.1\": the port is missing, as in 127.0.0.1:587\n"},
+    {"proxy_is_later", LISTENER("allow_insecure_auth: true, mode: proxy, upstream: x"),
+     "1:64: `mode` is not in this version\n1:77: `upstream` is not in this version\n"},
+    {"passthrough_is_later", LISTENER("allow_insecure_auth: true, tls: passthrough"),
+     "1:69: `passthrough` is not in this version; expected `off`, `starttls`, `required` or "
+     "`implicit`\n"},
+    {"bare_newline_pass_is_later", LISTENER("allow_insecure_auth: true, bare_newline: pass"),
+     "1:78: `pass` is not in this version; expected `reject` or `normalize`\n"},
+    {"tls_without_certificates", LISTENER("tls: starttls"),
+     "1:37: `tls: starttls` needs `certificates: [{cert: FILE, key: FILE}]`\n"},
+    {"certificate_without_key", LISTENER("certificates: [{cert: /dev/null}]"),
+     "1:53: this certificate needs the key `key`: PEM file of its private key\n"},
+    {"certificate_that_cannot_be_read",
+     LISTENER("certificates: [{cert: /nonexistent, key: /dev/null}]"),
+     "1:59: the file `/nonexistent` cannot be read: No such file or directory\n"},
+    {"auth_on_clear_text", LISTENER("auth: required"),
+     "1:37: `auth: required` needs TLS: set `tls` and `certificates`, or `allow_insecure_auth: "
+     "true` where nobody can listen in\n"},
+    {"nobody_may_send", "listeners: [{listen: '127.0.0.1:0'}]\n" UPSTREAMS USERS,
+     "1:14: nobody may send here: set `tls` and `certificates` so that users can sign in, or "
+     "`allow_insecure_auth: true` where nobody can listen in, or name the clients that need not "
+     "sign in with `trust`\n"},
+    {"trust_of_no_network", LISTENER("trust: {10.0.0.0/33: u}"),
+     "1:45: expected an address or a network, such as 10.0.0.0/24 or 2001:db8::1, found "
+     "`10.0.0.0/33`\n"},
+    {"trust_of_an_unknown_user", LISTENER("trust: {10.0.0.1: v}"), "1:55: no user is called `v`\n"},
+    {"trust_is_a_list", LISTENER("trust: [10.0.0.1]"),
+     "1:37: expected networks and the users they send as, such as {10.0.0.0/24: printers}, found a "
+     "list\n"},
+    {"xclient_of_no_network", LISTENER("xclient: [localhost]"),
+     "1:47: expected an address or a network, such as 10.0.0.0/24 or 2001:db8::1, found "
+     "`localhost`\n"},
+    {"two_listeners_at_one_address",
+     "listeners:\n  - {listen: '[::1]:25', allow_insecure_auth: true}\n"
+     "  - {listen: '[0:0::1]:25', allow_insecure_auth: true}\n" UPSTREAMS USERS,
+     "3:6: listeners[0] has this address already: `[::1]:25`\n"},
+    /* upstreams */
+    {"upstreams_are_a_list", LISTENERS "upstreams: [a]\n" USERS,
+     "2:1: expected a mapping of names to upstreams, such as {ses: {url: ...}}, found a list\n"
+     "3:45: no upstream is called `one`\n"},
+    {"upstream_without_url", LISTENERS "upstreams: {one: {user: a, pass: b}}\n" USERS,
+     "2:13: this upstream needs the key `url`: scheme, host and port, such as "
+     "`smtp+tls://smtp.example.com:587`\n"},
+    {"url_of_another_kind", LISTENERS "upstreams: {one: {url: 'http://x'}}\n" USERS,
+     "2:24: expected a URL that begins with smtp://, smtp+tls://, smtp+notls://, smtps://, lmtp://, "
+     "smtp+unix: or lmtp+unix:\n"},
+    {"user_without_pass", UP("user: a"), "2:46: `user` needs `pass` or `pass_file`\n"},
+    {"pass_without_user", UP("pass: a"), "2:46: `pass` needs `user`\n"},
+    {"auth_without_user", UP("auth: plain"), "2:46: `auth` needs `user`\n"},
+    {"xoauth2_is_later", UP("user: a, pass: b, auth: xoauth2"),
+     "2:70: `xoauth2` is not in this version; expected `plain`, `login`, `cram-md5` or "
+     "`scram-sha-256`\n"},
+    {"both_pass_and_file", UP("user: a, pass: b, pass_file: /x"),
+     "2:64: `pass` and `pass_file` are both given; keep one of them\n"},
+    {"secret_file_that_is_not_there", UP("user: a, pass_file: /nonexistent"),
+     "2:66: the file `/nonexistent` cannot be read: No such file or directory\n"},
+    {"secret_file_that_is_a_folder", UP("user: a, pass_file: /proc"),
+     "2:66: the file `/proc` cannot be read: Is a directory\n"
+     "2:66: warning: everybody on this machine may read the secret file `/proc`; chmod o-r it\n"},
+    {"secret_file_that_is_empty", UP("user: a, pass_file: /dev/null"),
+     "2:66: the file `/dev/null` is empty\n"
+     "2:66: warning: everybody on this machine may read the secret file `/dev/null`; chmod o-r "
+     "it\n"},
+    {"password_on_clear_text",
+     LISTENERS "upstreams: {one: {url: 'smtp+notls://mail.example:25', user: a, pass: b}}\n" USERS,
+     "2:19: the password would leave on clear text: use smtp+tls:// or smtps://, or set "
+     "`allow_insecure_auth: true`\n"},
+    {"password_to_nobody_known", UP("user: a, pass: b, tls_verify: false"),
+     "2:64: the password would go to a server that has not shown who it is: name its CA with `ca` "
+     "instead, or set `allow_insecure_auth: true`\n"},
+    {"client_cert_without_key", UP("client_cert: /dev/null"),
+     "2:46: `client_cert` and `client_key` need each other\n"},
+    {"ca_that_is_no_certificate", UP("ca: /dev/null"),
+     "2:46: the file of CA certificates /dev/null is not a regular file\n"},
+    {"source_is_no_address", UP("source: eth0"),
+     "2:46: expected a local address such as 192.0.2.1, found `eth0`\n"},
+    {"rewrite_to_no_address", UP("rewrite_from: me"),
+     "2:46: expected an address such as me@example.com, found `me`\n"},
+    {"family_is_a_number", UP("family: 4"), "2:54: expected `any`, `ipv4` or `ipv6`, found `4`\n"},
+    {"later_keys_of_an_upstream", UP("profile: ses, limits: [], breaker: {}, pin: x"),
+     "2:46: `profile` is not in this version\n2:60: `limits` is not in this version\n"
+     "2:72: `breaker` is not in this version\n2:85: `pin` is not in this version\n"},
+    {"unknown_timeout", UP("timeouts: {conect: 5s}"),
+     "2:57: unknown key `conect` in this mapping `timeouts`; did you mean `connect`?\n"},
+    /* users */
+    {"user_without_email", LISTENERS UPSTREAMS "users: [{password: p, upstreams: [one]}]\n",
+     "3:10: this user needs the key `email`: the name to sign in with\n"},
+    {"user_without_upstreams", USER("password: p"),
+     "3:10: this user has no upstreams: add `upstreams: [NAME, ...]`\n"},
+    {"user_with_an_empty_list", USER("password: p, upstreams: []"),
+     "3:33: `upstreams` names no upstream\n"},
+    {"unknown_upstream", USER("password: p, upstreams: [onne]"),
+     "3:45: no upstream is called `onne`; did you mean `one`?\n"},
+    {"upstream_twice", USER("password: p, upstreams: [one, one]"),
+     "3:50: the upstream `one` stands here twice\n"},
+    {"weight_of_nothing", USER("password: p, upstreams: [{one: 0}]"),
+     "3:51: expected a weight from 1 to 1000, found `0`\n"},
+    {"weights_without_round_robin", USER("password: p, upstreams: [{one: 2}]"),
+     "3:33: warning: weights count only with `selector: round-robin`\n"},
+    {"inline_upstream_without_url", USER("password: p, upstreams: [{user: a, pass: b}]"),
+     "3:46: this upstream needs the key `url`: scheme, host and port, such as "
+     "`smtp+tls://smtp.example.com:587`\n"},
+    {"unknown_selector", USER("password: p, selector: round-robbin, upstreams: [one]"),
+     "3:43: unknown selector `round-robbin`; did you mean `round-robin`?\n"},
+    {"script_selector_is_later", USER("password: p, selector: ./x.lua, upstreams: [one]"),
+     "3:43: the selector `./x.lua` is not in this version; there are `failover`, `round-robin` and "
+     "`random`\n"},
+    {"weighted_is_later", USER("password: p, selector: weighted, upstreams: [one]"),
+     "3:43: the selector `weighted` is not in this version; there are `failover`, `round-robin` and "
+     "`random`\n"},
+    {"user_twice",
+     LISTENERS UPSTREAMS "users:\n  - {email: u, password: p, upstreams: [one]}\n"
+                         "  - {email: u, password: p, upstreams: [one]}\n",
+     "5:6: users[0] is called `u` already\n"},
+    {"user_who_cannot_send", USER("upstreams: [one]"),
+     "3:10: warning: `u` has no password and stands in no `trust`, so cannot send\n"},
+    {"masked_secret", USER("password: '********', upstreams: [one]"),
+     "3:30: warning: `********` is what `check --print` shows instead of a secret; put the secret "
+     "here\n"},
+    {"later_keys_of_a_user",
+     USER("password: p, upstreams: [one], delivery: cut-through, dedup_window: 1h, limits: []"),
+     "3:51: `delivery` is not in this version\n3:74: `dedup_window` is not in this version\n"
+     "3:92: `limits` is not in this version\n"},
+};
+
+static void mistake_is_told(void **state)
+{
+    const mistake *m = *state;
+    assert_problems(m->text, m->told);
+}
+
+int main(void)
+{
+    enum { COUNT = sizeof(MISTAKES) / sizeof(MISTAKES[0]) };
+    static struct CMUnitTest tests[COUNT];
+    static char names[COUNT][96];
+    assert_true(unsetenv("SMX_TEST_UNSET") == 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "app_config__%s_is_told", MISTAKES[i].name);
+        tests[i] = (struct CMUnitTest){names[i], mistake_is_told, NULL, NULL,
+                                       (void *)(uintptr_t)&MISTAKES[i]};
+    }
+    return cmocka_run_group_tests_name("app_config_errors", tests, NULL, NULL);
+}
