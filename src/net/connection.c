@@ -203,6 +203,12 @@ static size_t connection_offer(connection *c, smx_slice octets)
              c->transport == before);
     if (c->state != CONNECTION_OPEN)
         return octets.len;
+    if (c->rest_is_tls) {
+        c->rest_is_tls = false;
+        if (used < octets.len)
+            c->transport->input(c, slice_from(octets, used));
+        return octets.len;
+    }
     if (connection_breaks_tls(c, before, octets.len - used)) {
         c->secure_error = SMX_E_PROTOCOL;
         c->end_told = true;

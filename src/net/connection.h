@@ -95,6 +95,9 @@ void connection_pause(connection *c, bool paused);
 /* Begins the handshake; what is queued in clear text goes out before it. `secured` follows. Kept
  * clear-text octets at that moment are an attack (ATTACKS 12, 13): SMX_E_PROTOCOL. */
 SMX_MUST_USE int connection_secure_server(connection *c, tls_server *server);
+/* The same from within `data`, where what `data` leaves is the beginning of TLS: behind a PROXY
+ * header. */
+SMX_MUST_USE int connection_secure_server_behind(connection *c, tls_server *server);
 /* `name`: for SNI and for verification (RFC 6125: SAN dNSName or iPAddress, never CN). A session that
  * `client` remembers of this name and this way of verifying is offered. */
 SMX_MUST_USE int connection_secure_client(connection *c, tls_client *client, smx_slice name,

@@ -160,6 +160,15 @@ int connection_secure_server(connection *c, tls_server *server)
     return 0;
 }
 
+int connection_secure_server_behind(connection *c, tls_server *server)
+{
+    if (!c->offering)
+        return SMX_E_STATE;
+    int error = connection_secure_server(c, server);
+    c->rest_is_tls = error == 0;
+    return error;
+}
+
 static bool handshake_is_address(const char *name)
 {
     unsigned char octets[16];

@@ -82,6 +82,7 @@ struct connection {
     bool is_unix : 1;
     bool kept_is_small : 1;
     bool paused : 1;       /* by the owner */
+    bool rest_is_tls : 1;  /* what `data` leaves is the first flight of TLS */
     bool waiting : 1;      /* the owner waits for an answer: few octets are kept */
     bool reading : 1;      /* libuv's reading is on */
     bool end_seen : 1;     /* the peer's side is closed, or reading failed */
