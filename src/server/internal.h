@@ -152,6 +152,7 @@ struct peer {
     bool counted;        /* as a connection */
     bool client_counted; /* as one of its client's */
     bool header_wanted;  /* a PROXY header has to come */
+    bool header_taken;   /* it has */
     bool may_xclient;
     bool asking;  /* hooks: nothing is read on */
     bool gone;    /* no more octets are wanted: the machine's last events are due */

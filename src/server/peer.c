@@ -326,6 +326,19 @@ static bool peer_admit_client(peer *p)
     return p->client_counted;
 }
 
+/* Implicit TLS. Behind a PROXY header its first octets may have come already. */
+static void peer_secure_first(peer *p)
+{
+    tls_server *tls = p->listener->tls;
+    int error = p->header_taken ? connection_secure_server_behind(p->connection, tls)
+                                : connection_secure_server(p->connection, tls);
+    p->setup_due = loop_now(p->server->loop) + SETUP_MS;
+    if (error != 0)
+        peer_cut(p);
+    else
+        peer_set_deadline(p);
+}
+
 void peer_begin(peer *p)
 {
     const smx_listener_options *options = &p->listener->options;
@@ -334,11 +347,7 @@ void peer_begin(peer *p)
         return;
     }
     if (options->tls == SMX_LISTENER_IMPLICIT && !connection_is_tls(p->connection)) {
-        p->setup_due = loop_now(p->server->loop) + SETUP_MS;
-        if (connection_secure_server(p->connection, p->listener->tls) != 0)
-            peer_cut(p);
-        else
-            peer_set_deadline(p);
+        peer_secure_first(p);
         return;
     }
     p->may_xclient = trust_lists(options->xclient, options->xclient_count, &p->view.client);

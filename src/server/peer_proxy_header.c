@@ -28,6 +28,7 @@ size_t peer_proxy_header(peer *p, smx_slice in)
         p->view.server = header.destination;
         p->view.tls = header.tls;
     }
+    p->header_taken = true;
     peer_begin(p);
     return used;
 }

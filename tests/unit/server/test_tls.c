@@ -1,5 +1,8 @@
 /* STARTTLS and implicit TLS. */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "../net/test_certificates.h"
 #include "fixture.h"
@@ -128,20 +131,37 @@ static void server_tls__client_gone_within_the_handshake(void **state)
     fixture_wait(fixture_counters(f).sessions == 0);
 }
 
-static void server_tls__behind_a_proxy_header_too(void **state)
+static void expect_proxy_header(fixture *f, bool in_one_segment)
 {
-    fixture *f = *state;
     static smx_network loopback;
     assert_int_equal(smx_network_parse(SMX_SLICE("127.0.0.1"), &loopback), 0);
     f->listener.tls = SMX_LISTENER_IMPLICIT;
+    f->listener.auth = SMX_AUTH_OFF;
     f->listener.proxy_protocol = &loopback;
     f->listener.proxy_protocol_count = 1;
     fixture_start(f);
     client *c = client_open(f);
+    const int on = 1;
+    /* The kernel holds the header back until the first octets of TLS are there. */
+    if (in_one_segment)
+        assert_int_equal(setsockopt(c->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)), 0);
     client_send(c, "PROXY TCP4 203.0.113.5 192.0.2.1 1025 25\r\n");
     assert_true(client_secure(c));
     client_expect(c, "220 mux.example");
+    client_ask(c, "EHLO client.example", "250 ");
+    client_mail(c, "S: x\r\n\r\n", "250 ");
+    assert_int_equal(f->client.octets[0], 203);
     client_close(c);
+}
+
+static void server_tls__behind_a_proxy_header(void **state)
+{
+    expect_proxy_header(*state, false);
+}
+
+static void server_tls__in_one_segment_with_a_proxy_header(void **state)
+{
+    expect_proxy_header(*state, true);
 }
 
 #define WITH_FIXTURE(test) cmocka_unit_test_setup_teardown(test, setup, fixture_teardown)
@@ -155,7 +175,8 @@ int main(void)
         WITH_FIXTURE(server_tls__implicit_from_the_first_octet),
         WITH_FIXTURE(server_tls__clear_text_where_tls_is_implicit_is_counted),
         WITH_FIXTURE(server_tls__client_gone_within_the_handshake),
-        WITH_FIXTURE(server_tls__behind_a_proxy_header_too),
+        WITH_FIXTURE(server_tls__behind_a_proxy_header),
+        WITH_FIXTURE(server_tls__in_one_segment_with_a_proxy_header),
     };
     return cmocka_run_group_tests(tests, make_certificate, free_certificate);
 }
