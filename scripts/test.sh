@@ -74,6 +74,7 @@ pytest_tests e2e tests/e2e
 status=0
 wait "$lint" || status=$?
 note "lint"
+trap - EXIT
 cat "$out/lint.log"
 suites+=("tap:lint:$status:$out/lint.tap")
 

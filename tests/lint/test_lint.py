@@ -61,6 +61,15 @@ def test_includes__no_io_in_the_protocol_through_another_header(house):
     assert "src/session/a.c:2: src/base/clock.h -> <time.h> has no place" in output
 
 
+def test_includes__no_io_in_the_protocol_through_a_chain_of_headers(house):
+    house.write("src/base/time.h", "#include <time.h>\n")
+    house.write("src/base/clock.h", '#include "time.h"\n')
+    house.write("src/proto/a.c", '#include "base/clock.h"\n')
+    status, output = lint(house, "includes")
+    assert status == 1
+    assert "src/proto/a.c:1: src/base/clock.h -> src/base/time.h -> <time.h>" in output
+
+
 @pytest.mark.parametrize("header", ["uv.h", "openssl/ssl.h", "sys/types.h", "stdio.h"])
 def test_includes__foreign_header_in_a_public_one_is_refused(house, header):
     house.write("include/smx/server.h", f"\n#include <{header}>\n")
@@ -112,6 +121,12 @@ def test_sizes__tables_and_structs_are_no_functions(tree):
     status, output = lint(tree, "sizes")
     assert status == 0
     assert "no function" in output
+
+
+def test_sizes__table_whose_brace_stands_alone_is_no_function(tree):
+    tree.write("src/base/a.c", "static const int t[] =\n{\n" + "    1,\n" * 120 + "};\n")
+    status, output = lint(tree, "sizes")
+    assert status == 0, output
 
 
 def test_sizes__braces_in_comments_and_strings_do_not_count(tree):

@@ -90,6 +90,11 @@ def test_meson__leak_found_after_the_last_case_fails(tree):
     assert "a: ERROR, exit status 23" in output
 
 
+def test_meson__status_that_no_case_explains_fails(tree):
+    folder = meson(tree, ("a", "1..1\nok 1 - x\n", "FAIL", 1))
+    assert summarize(tree, f"meson:m:1:{folder}")[:2] == (1, "1 passed, 1 failed")
+
+
 @pytest.mark.parametrize("result", ["TIMEOUT", "INTERRUPT"])
 def test_meson__program_that_was_stopped_fails(tree, result):
     folder = meson(tree, ("a", "1..1\nok 1 - x\n", result, 0))
