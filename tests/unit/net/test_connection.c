@@ -1,8 +1,10 @@
 /* Connections in clear text: octets both ways, kept octets, backpressure, ends. */
 #include "test_peers.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "net/connection_internal.h"
@@ -282,6 +284,30 @@ static void net_connection__queue_takes_more_than_the_socket(void **state)
     free(octets);
 }
 
+/* A write that empties the queue at once has no end of its own to tell of. */
+static void net_connection__drained_is_told_when_all_goes_at_once(void **state)
+{
+    peers *p = *state;
+    char *octets = much_new();
+    int large = 4 * 1024 * 1024;
+    size_t taken = 0;
+    peers_connect(p);
+    peers_shrink_buffers(p);
+    connection_pause(p->server.c, true);
+    assert_int_equal(connection_queue(p->client.c, slice_of(octets, 500000)), 0);
+    peers_settle(p); /* the socket is busy with these */
+    assert_int_equal(connection_queue(p->client.c, slice_of(octets, 100000)), 0);
+    assert_int_equal(connection_send(p->client.c, &(smx_slice){octets, 100000}, 1, &taken), 0);
+    assert_int_equal(taken, 0);
+    (void)uv_send_buffer_size(&p->client.c->uv.handle, &large);
+    (void)uv_recv_buffer_size(&p->server.c->uv.handle, &large);
+    connection_pause(p->server.c, false);
+    peers_run_until(p, buffer_length(&p->server.got) == 600000);
+    peers_run_until(p, p->client.drained == 1);
+    assert_memory_equal(buffer_slice(&p->server.got).data + 500000, octets, 100000);
+    free(octets);
+}
+
 /* ---- ends ---- */
 
 static void net_connection__end_is_told_once(void **state)
@@ -524,7 +550,9 @@ static void net_connection__nothing_is_sent_before_it_is_open(void **state)
 static void net_connection__unix_socket_works_alike(void **state)
 {
     peers *p = *state;
-    peers_listen(p, "unix:/tmp/smx-test-connection.sock");
+    char at[64];
+    (void)snprintf(at, sizeof(at), "unix:/tmp/smx-test-connection-%d.sock", getpid());
+    peers_listen(p, at);
     peers_connect(p);
     assert_int_equal(connection_peer(p->server.c)->family, 1);
     peer_queue(&p->client, "LHLO a\r\n");
@@ -562,6 +590,7 @@ int main(void)
         TCP_TEST(net_connection__resume_within_data_offers_the_rest),
         TCP_TEST(net_connection__much_goes_through_with_backpressure),
         TCP_TEST(net_connection__queue_takes_more_than_the_socket),
+        TCP_TEST(net_connection__drained_is_told_when_all_goes_at_once),
         TCP_TEST(net_connection__end_is_told_once),
         TCP_TEST(net_connection__abort_is_a_reset),
         TCP_TEST(net_connection__close_lets_the_peer_read_the_last_reply),

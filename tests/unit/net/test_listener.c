@@ -14,7 +14,8 @@
 
 #define LOOP_TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)
 
-static const char *const test_path = "/tmp/smx-test-listener.sock";
+static char test_path[64]; /* of this process alone */
+static char test_old_path[80];
 
 static void test_on_accept(void *owner, connection *c)
 {
@@ -213,14 +214,14 @@ static void net_listener__successors_file_is_not_removed(void **state)
     (void)unlink(test_path);
     assert_int_equal(test_listen(p, test_unix(), (listener_options){.fd = -1}, &accepted, &l, &why),
                      0);
-    assert_int_equal(rename(test_path, "/tmp/smx-test-listener.old"), 0);
+    assert_int_equal(rename(test_path, test_old_path), 0);
     int fd = open(test_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     (void)close(fd);
     listener_free(l);
     assert_int_equal(access(test_path, F_OK), 0);
     (void)unlink(test_path);
-    (void)unlink("/tmp/smx-test-listener.old");
+    (void)unlink(test_old_path);
 }
 
 static void net_listener__other_file_is_not_removed(void **state)
@@ -271,6 +272,8 @@ static void net_listener__no_descriptors_pauses(void **state)
 
 int main(void)
 {
+    (void)snprintf(test_path, sizeof(test_path), "/tmp/smx-test-listener-%d.sock", getpid());
+    (void)snprintf(test_old_path, sizeof(test_old_path), "%s.old", test_path);
     const struct CMUnitTest tests[] = {
         LOOP_TEST(net_listener__taken_port_is_a_problem),
         LOOP_TEST(net_listener__loops_share_a_port),
