@@ -49,10 +49,12 @@ int hooks_new(const smx_hook *const *hooks, size_t count, const hook_host *host,
     (void)pthread_mutex_init(&table->mutex, NULL);
     table->hooks = calloc(count + 1, sizeof(*table->hooks));
     int error = table->hooks == NULL ? SMX_E_NOMEM : 0;
-    for (; error == 0 && table->count < count; table->count++) {
-        table->hooks[table->count] = hooks[table->count];
-        table->flags |= hooks[table->count]->flags;
-    }
+    if (error == 0 && count > 0)
+        memcpy(table->hooks, hooks, count * sizeof(*table->hooks));
+    if (error == 0)
+        table->count = count;
+    for (size_t i = 0; i < count; i++)
+        table->flags |= hooks[i]->flags;
     for (size_t phase = 0; error == 0 && phase < SMX_HOOK_PHASE_COUNT; phase++)
         error = table_fill_phase(table, phase);
     if (error != 0) {

@@ -274,29 +274,43 @@ static bool client_read(client *c)
     return true;
 }
 
-void client_expect(client *c, const char *start)
+/* Reads one line behind what is filled: its length, or 0 at the end. */
+static size_t client_hear_line(client *c, size_t filled)
 {
-    size_t filled = 0;
     for (;;) {
         smx_slice in = buffer_slice(&c->in);
         size_t end = slice_search(in, SMX_SLICE("\r\n"));
-        if (end == in.len) {
-            if (!client_read(c))
-                fail_msg("expected \"%s\", but the connection is over", start);
-            continue;
+        if (end < in.len) {
+            assert_in_range(filled + end + 2, 0, sizeof(c->reply) - 1);
+            memcpy(c->reply + filled, in.data, end + 2);
+            c->reply[filled + end + 2] = '\0';
+            buffer_consume(&c->in, end + 2);
+            return end + 2;
         }
-        assert_in_range(filled + end + 2, 0, sizeof(c->reply) - 1);
-        memcpy(c->reply + filled, in.data, end + 2);
-        char *line = c->reply + filled;
-        filled += end + 2;
-        c->reply[filled] = '\0';
-        buffer_consume(&c->in, end + 2);
-        if (end > 3 && line[3] == '-')
-            continue;
-        if (strncmp(line, start, strlen(start)) != 0)
-            fail_msg("expected \"%s\", got \"%s\"", start, line);
-        return;
+        if (!client_read(c))
+            return 0;
     }
+}
+
+bool client_hear(client *c)
+{
+    size_t filled = 0;
+    size_t len;
+    c->last_line = c->reply;
+    do {
+        len = client_hear_line(c, filled);
+        c->last_line = c->reply + filled;
+        filled += len;
+    } while (len > 5 && c->last_line[3] == '-');
+    return len > 0;
+}
+
+void client_expect(client *c, const char *start)
+{
+    if (!client_hear(c))
+        fail_msg("expected \"%s\", but the connection is over", start);
+    if (strncmp(c->last_line, start, strlen(start)) != 0)
+        fail_msg("expected \"%s\", got \"%s\"", start, c->last_line);
 }
 
 void client_expect_end(client *c)

@@ -89,6 +89,7 @@ typedef struct client {
     int fd;
     struct ssl_st *ssl;
     char reply[8192]; /* the last one, all its lines */
+    const char *last_line;
     buffer in;
 } client;
 
@@ -101,6 +102,8 @@ void client_send(client *c, const char *text);
 void client_send_octets(client *c, const char *data, size_t len);
 /* A line. */
 void client_say(client *c, const char *line);
+/* Reads a reply; false if the connection is over. */
+bool client_hear(client *c);
 /* Reads a reply, whose last line must begin so. */
 void client_expect(client *c, const char *start);
 /* The connection must be at its end. */

@@ -1,0 +1,228 @@
+/* Every allocation on the loop's thread fails once, in turn, within a whole session: the client is
+ * answered or the connection closes, nothing leaks, nothing crashes, and the next session works.
+ * Allocations of libuv, OpenSSL and libgsasl are not reached from here. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+
+/* The linker puts these before malloc and its kin for the library's objects. */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+
+static _Thread_local bool on_the_loop;
+static atomic_size_t until_failure = SIZE_MAX;
+static atomic_bool has_failed;
+
+static bool fails_now(void)
+{
+    if (!on_the_loop || until_failure == SIZE_MAX || until_failure-- > 0)
+        return false;
+    until_failure = SIZE_MAX;
+    has_failed = true;
+    return true;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails_now() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails_now() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return fails_now() ? NULL : __real_realloc(memory, size);
+}
+
+static void mark_thread(void *arg)
+{
+    (void)arg;
+    on_the_loop = true;
+}
+
+static const smx_user user = {.name = {"user", 4}, .secret = {"secret", 6}};
+
+static const smx_user *find_user(void *arg, smx_slice name)
+{
+    (void)arg;
+    return slice_equal(name, user.name) ? &user : NULL;
+}
+
+/* ---- hooks that do all that takes memory; failing, they are passed over ---- */
+
+static smx_verdict change_all(void *arg, smx_hook_call *call)
+{
+    (void)arg;
+    smx_hook_phase phase = smx_hook_get_view(call)->phase;
+    int error = 0;
+    if (phase >= SMX_HOOK_RCPT && phase <= SMX_HOOK_EOM)
+        error = smx_hook_add_recipient(call, SMX_SLICE("added@to.example"));
+    if (error == 0 && phase >= SMX_HOOK_MAIL && phase <= SMX_HOOK_EOM)
+        error = smx_hook_add_header(call, SMX_SLICE("X-Added"), SMX_SLICE("value"));
+    if (error == 0 && phase == SMX_HOOK_EOM)
+        error = smx_hook_replace_body(call, SMX_SLICE("other\r\n"));
+    if (error != 0 && error != SMX_E_NOMEM)
+        abort();
+    return (smx_verdict){.kind = SMX_CONTINUE};
+}
+
+static smx_verdict answer_from_within(void *arg, smx_hook_call *call)
+{
+    (void)arg;
+    const smx_verdict go_on = {.kind = SMX_CONTINUE};
+    if (smx_hooks_answer(smx_hook_table(call), smx_hook_ticket(call), &go_on) != 0)
+        return go_on;
+    return (smx_verdict){.kind = SMX_VERDICT_LATER};
+}
+
+static smx_hook hooks[3];
+
+static smx_reply never(void *arg, smx_transaction *tx)
+{
+    (void)arg;
+    (void)tx;
+    return SMX_REPLY(550, 5, 0, 0, "never");
+}
+
+static smx_reply answer_later(void *arg, smx_transaction *tx)
+{
+    const fixture *f = arg;
+    const smx_reply taken = SMX_REPLY(250, 2, 0, 0, "taken");
+    if (smx_transaction_edit(tx) == NULL || smx_transaction_header(tx).data == NULL ||
+        smx_transaction_reply(f->server, smx_transaction_ticket(tx), &taken) != 0)
+        return SMX_REPLY(451, 4, 3, 0, "out of memory");
+    return SMX_LATER;
+}
+
+static int setup(void **state, bool with_hooks)
+{
+    static smx_hook_fn *const functions[] = {change_all, answer_from_within, change_all};
+    (void)fixture_setup(state);
+    fixture *f = *state;
+    f->options.log = NULL;
+    f->options.find_user = find_user;
+    f->listener.auth = SMX_AUTH_REQUIRED;
+    f->listener.allow_insecure_auth = true;
+    f->options.handler = answer_later;
+    for (size_t i = 0; i < 3 && with_hooks; i++) {
+        hooks[i] = (smx_hook){.version = SMX_HOOK_VERSION,
+                              .name = "hungry",
+                              .on_error = SMX_ON_ERROR_CONTINUE,
+                              .flags = i == 2 ? SMX_HOOK_BLOCKING : 0};
+        for (size_t phase = 0; phase < SMX_HOOK_PHASE_COUNT; phase++)
+            hooks[i].phases[phase] = functions[i];
+        fixture_add_hook(f, &hooks[i]);
+    }
+    fixture_start(f);
+    fixture_call(f, mark_thread, NULL);
+    return 0;
+}
+
+static const char *const lines[] = {"EHLO client.example",
+                                    "AUTH PLAIN AHVzZXIAc2VjcmV0",
+                                    "MAIL FROM:<a@from.example>",
+                                    "RCPT TO:<b@to.example>",
+                                    "RCPT TO:<c@to.example>",
+                                    "DATA",
+                                    "Subject: s\r\n\r\nbody\r\n.",
+                                    "NOOP",
+                                    "QUIT"};
+
+/* True if all went as without failures. Stops at the first refusal or end. */
+static bool whole_session(fixture *f)
+{
+    client *c = client_open(f);
+    bool good = client_hear(c) && c->reply[0] == '2';
+    for (size_t i = 0; good && i < sizeof(lines) / sizeof(lines[0]); i++) {
+        client_say(c, lines[i]);
+        good = client_hear(c) && c->reply[0] < '4';
+    }
+    client_close(c);
+    fixture_wait(fixture_counters(f).sessions == 0);
+    return good;
+}
+
+static void fail_each_allocation(bool with_hooks)
+{
+    size_t failures = 0;
+    for (size_t nth = 0;; nth++) {
+        void *state;
+        assert_int_equal(setup(&state, with_hooks), 0);
+        has_failed = false;
+        until_failure = nth;
+        bool good = whole_session(state);
+        until_failure = SIZE_MAX;
+        if (!has_failed)
+            assert_true(good);
+        assert_true(whole_session(state));
+        assert_int_equal(fixture_teardown(&state), 0);
+        if (!has_failed)
+            break;
+        failures++;
+    }
+    assert_true(failures > 10);
+}
+
+static void server_oom__each_failing_allocation_of_a_session_is_survived(void **state)
+{
+    (void)state;
+    fail_each_allocation(false);
+}
+
+static void server_oom__each_failing_allocation_with_hooks_is_survived(void **state)
+{
+    (void)state;
+    fail_each_allocation(true);
+}
+
+/* Constructors, on the test's own thread. */
+static void server_oom__each_failing_allocation_of_a_new_server_is_told(void **state)
+{
+    (void)state;
+    on_the_loop = true;
+    for (size_t nth = 0;; nth++) {
+        smx_loop *loop = NULL;
+        smx_server *server = NULL;
+        smx_hook hook = {.version = SMX_HOOK_VERSION};
+        const smx_hook *const table[] = {&hook};
+        const smx_listener_options at = {.version = SMX_LISTENER_VERSION, .listen = "127.0.0.1:0"};
+        for (size_t phase = 0; phase < SMX_HOOK_PHASE_COUNT; phase++)
+            hook.phases[phase] = change_all;
+        const smx_server_options options = {
+            .version = SMX_SERVER_VERSION, .handler = never, .hooks = table, .hook_count = 1};
+        assert_int_equal(smx_loop_new(NULL, &loop), 0);
+        has_failed = false;
+        until_failure = nth;
+        int error = smx_server_new(loop, &options, &server);
+        if (error == 0)
+            error = smx_server_listen(server, &at, NULL);
+        if (error == 0)
+            error = smx_server_start(server);
+        until_failure = SIZE_MAX;
+        assert_int_equal(error, has_failed ? SMX_E_NOMEM : 0);
+        smx_server_free(server);
+        smx_loop_free(loop);
+        if (!has_failed)
+            break;
+    }
+    on_the_loop = false;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(server_oom__each_failing_allocation_of_a_session_is_survived),
+        cmocka_unit_test(server_oom__each_failing_allocation_with_hooks_is_survived),
+        cmocka_unit_test(server_oom__each_failing_allocation_of_a_new_server_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
