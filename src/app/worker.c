@@ -11,7 +11,7 @@
 #include "net/endpoint.h"
 #include "net/loop.h"
 
-enum { LISTEN_TEXT = 256, CUT_SHARE = 5, CUT_MAX_MS = 2000, MIDDLEWARE = 3 };
+enum { LISTEN_TEXT = 256, CUT_SHARE = 5, CUT_MAX_MS = 6000, MIDDLEWARE = 3 };
 
 struct worker {
     worker_options options;

@@ -41,8 +41,8 @@ static int64_t mark_of(struct fy_node *node, int64_t otherwise)
         return otherwise;
     /* The mark of a quoted text stands behind its quote, that of an alias behind its asterisk. */
     enum fy_node_style style = fy_node_get_style(node);
-    bool is_behind = style == FYNS_SINGLE_QUOTED || style == FYNS_DOUBLE_QUOTED ||
-                     style == FYNS_ALIAS;
+    bool is_behind =
+        style == FYNS_SINGLE_QUOTED || style == FYNS_DOUBLE_QUOTED || style == FYNS_ALIAS;
     return (int64_t)mark->input_pos - (is_behind && mark->input_pos > 0 ? 1 : 0);
 }
 
@@ -298,6 +298,15 @@ static int64_t offset_of(smx_slice text, int line, int column)
     return (int64_t)(at + within);
 }
 
+/* `${NAME}` in a flow mapping opens another one, for YAML. */
+static bool has_variable(smx_slice text, int line)
+{
+    smx_slice rest = slice_from(text, (size_t)offset_of(text, line, 1));
+    smx_slice one = slice_to(rest, slice_find(rest, '\n'));
+    return slice_search(one, SMX_SLICE("${")) < one.len &&
+           (slice_find(one, '[') < one.len || slice_search(one, SMX_SLICE(": {")) < one.len);
+}
+
 static void tell_syntax(problems *list, struct fy_diag *diag)
 {
     void *iterator = NULL;
@@ -306,7 +315,10 @@ static void tell_syntax(problems *list, struct fy_diag *diag)
         problems_error(list, PROBLEMS_NOWHERE,
                        "this is not YAML, or there is no memory to read it");
     else
-        problems_error(list, offset_of(list->text, error->line, error->column), "%s", error->msg);
+        problems_error(list, offset_of(list->text, error->line, error->column), "%s%s", error->msg,
+                       has_variable(list->text, error->line)
+                           ? "; a value with ${NAME} between { } or [ ] needs quotes"
+                           : "");
 }
 
 static const yaml_node *convert_document(problems *list, arena *memory, struct fy_parser *parser,

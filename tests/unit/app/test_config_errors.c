@@ -77,6 +77,9 @@ static const mistake MISTAKES[] = {
     {"unclosed_variable", "hostname: \"a${B\"\n" LISTENERS UPSTREAMS USERS,
      "1:11: `${` begins the name of an environment variable, as in ${NAME}; write $${ where it does "
      "not\n"},
+    {"unquoted_variable_in_a_mapping",
+     LISTENERS UPSTREAMS "users: [{email: u, password: ${P}, upstreams: [one]}]\n",
+     "3:31: missing comma in flow mapping; a value with ${NAME} between { } or [ ] needs quotes\n"},
     {"unknown_alias", "hostname: *nobody\n" LISTENERS UPSTREAMS USERS,
      "1:11: this alias names an anchor that does not exist\n"},
     /* listeners */
