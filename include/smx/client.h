@@ -33,17 +33,17 @@ typedef enum smx_client_verify {
 } smx_client_verify;
 
 typedef struct smx_client_options {
-    uint32_t version;         /* SMX_CLIENT_VERSION */
-    const char *host;         /* name or address, or the path of a Unix socket */
-    uint16_t port;            /* 0: a Unix socket */
-    const char *source;       /* local address, or NULL */
-    uint8_t family;           /* 0: any, 4, 6 */
+    uint32_t version;   /* SMX_CLIENT_VERSION */
+    const char *host;   /* name or address, or the path of a Unix socket */
+    uint16_t port;      /* 0: a Unix socket */
+    const char *source; /* local address, or NULL */
+    uint8_t family;     /* 0: any, 4, 6 */
     bool lmtp;
     smx_tls_policy tls;
     smx_client_verify verify;
     smx_client_tls *tls_context; /* needed unless tls is SMX_TLS_OFF */
-    const char *tls_name;     /* for SNI and verification; NULL: host */
-    const char *helo;         /* our name; NULL: the machine's */
+    const char *tls_name;        /* for SNI and verification; NULL: host */
+    const char *helo;            /* our name; NULL: the machine's */
     const char *own_hostname; /* a server that calls itself so is ourselves; NULL: not looked for */
     const char *user;         /* NULL: no AUTH */
     const char *password;
@@ -65,8 +65,8 @@ enum { SMX_CLIENT_VERSION = 1 };
 /* What became of a transaction. */
 typedef enum smx_outcome {
     SMX_OUTCOME_ACCEPTED, /* the server said 2xx after the message */
-    SMX_OUTCOME_REFUSED,  /* it said 4xx or 5xx: `phase`, `reply`; the connection may be good still */
-    SMX_OUTCOME_FAILED,   /* the connection failed before the last octet was handed over: nothing was
+    SMX_OUTCOME_REFUSED, /* it said 4xx or 5xx: `phase`, `reply`; the connection may be good still */
+    SMX_OUTCOME_FAILED,  /* the connection failed before the last octet was handed over: nothing was
                              delivered */
     SMX_OUTCOME_UNKNOWN,  /* ... and after it, without a reply: nobody knows (DESIGN 4.4) */
     SMX_OUTCOME_GIVEN_UP, /* smx_client_cancel, before the final dot was handed over */
@@ -75,13 +75,13 @@ typedef enum smx_outcome {
 typedef struct smx_client_result {
     smx_outcome outcome;
     smx_client_phase phase;
-    int error;              /* a local failure, or 0 */
-    smx_reply reply;        /* the reply that decided; code 0: none. Lives until the callback ends */
+    int error;       /* a local failure, or 0 */
+    smx_reply reply; /* the reply that decided; code 0: none. Lives until the callback ends */
     const smx_reply *recipients; /* the reply to each recipient; code 0: none came */
     size_t recipient_count;
-    size_t refused;         /* index of the recipient whose refusal decided; SIZE_MAX: none */
+    size_t refused;           /* index of the recipient whose refusal decided; SIZE_MAX: none */
     bool first_reply_missing; /* the connection was lost before any reply to this transaction */
-    const char *detail;     /* more words for a person (TLS's reason, the address), or "" */
+    const char *detail;       /* more words for a person (TLS's reason, the address), or "" */
 } smx_client_result;
 
 typedef struct smx_client_handler {
@@ -105,7 +105,7 @@ typedef struct smx_submission {
     smx_slice header;           /* sent first: a header section of the caller's making */
     const smx_message *message; /* then this from `body_offset` on; NULL: nothing */
     uint64_t body_offset;
-    bool all_or_nothing;        /* a refused recipient ends the transaction before DATA */
+    bool all_or_nothing; /* a refused recipient ends the transaction before DATA */
 } smx_submission;
 
 /* Only when ready. SMX_E_STATE; SMX_E_INVALID: an address that cannot be sent; SMX_E_NOMEM: the
@@ -125,8 +125,8 @@ typedef struct smx_client_info {
     bool verified;
     smx_slice tls_protocol;
     smx_slice tls_cipher;
-    uint32_t transactions;  /* begun so far */
-    uint64_t connected_at;  /* the loop's clock, milliseconds; 0: not connected yet */
+    uint32_t transactions; /* begun so far */
+    uint64_t connected_at; /* the loop's clock, milliseconds; 0: not connected yet */
     smx_client_phase phase;
 } smx_client_info;
 SMX_API void smx_client_get_info(const smx_client *client, smx_client_info *info);

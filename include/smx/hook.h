@@ -40,11 +40,11 @@ SMX_API const char *smx_hook_phase_text(smx_hook_phase phase);
 SMX_API SMX_MUST_USE int smx_hook_phase_parse(smx_slice text, smx_hook_phase *phase);
 
 typedef enum smx_verdict_kind {
-    SMX_CONTINUE,   /* go on to the next hook */
-    SMX_REPLY_WITH, /* answer with `reply` (4xx or 5xx); the command has no effect */
-    SMX_ACCEPT,     /* go on, and do not ask this hook again in this transaction */
-    SMX_DISCARD,    /* tell the client 250 and drop the message */
-    SMX_DISCONNECT, /* answer with `reply` (or 421 4.7.0) and close */
+    SMX_CONTINUE,      /* go on to the next hook */
+    SMX_REPLY_WITH,    /* answer with `reply` (4xx or 5xx); the command has no effect */
+    SMX_ACCEPT,        /* go on, and do not ask this hook again in this transaction */
+    SMX_DISCARD,       /* tell the client 250 and drop the message */
+    SMX_DISCONNECT,    /* answer with `reply` (or 421 4.7.0) and close */
     SMX_VERDICT_LATER, /* smx_hooks_answer will follow with the call's ticket */
 } smx_verdict_kind;
 
@@ -57,18 +57,18 @@ struct smx_user;
 
 /* What is known of the session that a hook, a middleware or a handler is asked about. */
 typedef struct smx_session_view {
-    uint64_t id;                 /* number of the session in this process */
-    smx_slice listener;          /* address as configured */
-    smx_address client;          /* after PROXY and XCLIENT */
-    smx_slice client_name;       /* XCLIENT NAME, or empty */
-    smx_address server;          /* our end */
+    uint64_t id;           /* number of the session in this process */
+    smx_slice listener;    /* address as configured */
+    smx_address client;    /* after PROXY and XCLIENT */
+    smx_slice client_name; /* XCLIENT NAME, or empty */
+    smx_address server;    /* our end */
     smx_slice helo;
     bool esmtp;
     bool tls;
-    smx_slice tls_protocol;      /* "TLSv1.3" */
+    smx_slice tls_protocol; /* "TLSv1.3" */
     smx_slice tls_cipher;
-    bool authenticated;          /* by AUTH, trust, or XCLIENT LOGIN */
-    smx_slice user;              /* the user's name, or empty */
+    bool authenticated;             /* by AUTH, trust, or XCLIENT LOGIN */
+    smx_slice user;                 /* the user's name, or empty */
     const struct smx_user *account; /* the same user's record (smx/server.h), or NULL */
 } smx_session_view;
 
@@ -125,10 +125,10 @@ typedef enum smx_hook_on_error {
 enum { SMX_HOOK_VERSION = 1 };
 
 typedef struct smx_hook {
-    uint32_t version;     /* SMX_HOOK_VERSION */
-    const char *name;     /* in logs */
-    unsigned flags;       /* bits of smx_hook_flag */
-    uint32_t timeout_ms;  /* for one verdict; 0: 30000 */
+    uint32_t version;    /* SMX_HOOK_VERSION */
+    const char *name;    /* in logs */
+    unsigned flags;      /* bits of smx_hook_flag */
+    uint32_t timeout_ms; /* for one verdict; 0: 30000 */
     smx_hook_on_error on_error;
     void *arg;
     smx_hook_fn *phases[SMX_HOOK_PHASE_COUNT]; /* NULL: not asked */

@@ -110,14 +110,14 @@ SMX_API SMX_MUST_USE int smx_field_plain_address(const smx_field_mailbox *mailbo
 
 /* What a Received field tells. Empty slices are left out. */
 typedef struct smx_received {
-    smx_slice helo;              /* the client's name for itself */
-    const smx_address *client;   /* its address; NULL: left out (received: no-client) */
-    smx_slice by;                /* our host name */
-    smx_slice protocol;          /* ESMTPSA ... (RFC 3848) */
+    smx_slice helo;            /* the client's name for itself */
+    const smx_address *client; /* its address; NULL: left out (received: no-client) */
+    smx_slice by;              /* our host name */
+    smx_slice protocol;        /* ESMTPSA ... (RFC 3848) */
     smx_slice id;
-    smx_slice recipient;         /* only for a single recipient */
-    smx_slice tls;               /* "TLSv1.3 TLS_AES_256_GCM_SHA384", a comment */
-    uint64_t wall_ms;            /* milliseconds since 1970 */
+    smx_slice recipient; /* only for a single recipient */
+    smx_slice tls;       /* "TLSv1.3 TLS_AES_256_GCM_SHA384", a comment */
+    uint64_t wall_ms;    /* milliseconds since 1970 */
 } smx_received;
 
 /* "SMTP", "ESMTP", "ESMTPSA", "UTF8SMTPSA", "LMTPA" ... (RFC 3848, RFC 6531 section 4.3). */

@@ -116,11 +116,11 @@ enum smx_extension {
 /* What a server said in its EHLO reply. */
 typedef struct smx_capabilities {
     smx_extensions extensions;
-    uint64_t max_size;          /* SIZE; 0: no fixed limit (RFC 1870 section 4) */
-    uint32_t max_recipients;    /* LIMITS RCPTMAX; 0: not said */
-    uint32_t max_transactions;  /* LIMITS MAILMAX; 0: not said */
-    smx_slice auth_mechanisms;  /* the words behind AUTH, parted by blanks */
-    smx_slice domain;           /* the first word of the first line */
+    uint64_t max_size;         /* SIZE; 0: no fixed limit (RFC 1870 section 4) */
+    uint32_t max_recipients;   /* LIMITS RCPTMAX; 0: not said */
+    uint32_t max_transactions; /* LIMITS MAILMAX; 0: not said */
+    smx_slice auth_mechanisms; /* the words behind AUTH, parted by blanks */
+    smx_slice domain;          /* the first word of the first line */
 } smx_capabilities;
 
 /* Reads an EHLO reply (also the obsolete "AUTH=" form). Unknown keywords are passed over; of
@@ -366,11 +366,11 @@ SMX_API SMX_MUST_USE int smx_network_parse(smx_slice text, smx_network *network)
 SMX_API bool smx_network_contains(const smx_network *network, const smx_address *address);
 
 typedef struct smx_proxy_header {
-    uint8_t version;  /* 1 or 2 */
-    bool local;       /* LOCAL, or UNKNOWN: the addresses of the connection itself are right */
+    uint8_t version; /* 1 or 2 */
+    bool local;      /* LOCAL, or UNKNOWN: the addresses of the connection itself are right */
     smx_address source;
     smx_address destination;
-    bool tls;         /* v2: PP2_TYPE_SSL says that the client spoke TLS */
+    bool tls;            /* v2: PP2_TYPE_SSL says that the client spoke TLS */
     smx_slice authority; /* v2: SNI */
 } smx_proxy_header;
 

@@ -144,8 +144,8 @@ typedef struct smx_server_options {
     size_t hook_count;
     smx_find_user_fn *find_user; /* NULL: no AUTH */
     void *find_user_arg;
-    smx_shared *shared;    /* NULL: one of its own */
-    const char *temp_dir;  /* for large messages; NULL: TMPDIR, or /tmp */
+    smx_shared *shared;   /* NULL: one of its own */
+    const char *temp_dir; /* for large messages; NULL: TMPDIR, or /tmp */
     smx_log_fn *log;
     void *log_arg;
 } smx_server_options;
@@ -162,7 +162,11 @@ typedef enum smx_listener_tls {
     SMX_LISTENER_IMPLICIT, /* from the first octet on */
 } smx_listener_tls;
 
-typedef enum smx_listener_auth { SMX_AUTH_OFF, SMX_AUTH_OPTIONAL, SMX_AUTH_REQUIRED } smx_listener_auth;
+typedef enum smx_listener_auth {
+    SMX_AUTH_OFF,
+    SMX_AUTH_OPTIONAL,
+    SMX_AUTH_REQUIRED
+} smx_listener_auth;
 
 /* Clients of this network send without AUTH, as this user. */
 typedef struct smx_trust {
@@ -200,10 +204,10 @@ typedef struct smx_listener_options {
     uint32_t max_recipients;  /* 0: 1000 */
     uint32_t max_connections; /* over all loops that share; 0: 10000 */
     uint32_t max_connections_per_client; /* by address; 0: no limit */
-    uint32_t idle_timeout_ms; /* 0: 300000 */
-    uint32_t min_rate;        /* octets a second; 0: none */
+    uint32_t idle_timeout_ms;            /* 0: 300000 */
+    uint32_t min_rate;                   /* octets a second; 0: none */
     smx_bare_newline bare_newline;
-    void *data;               /* the caller's: smx_transaction_listener_data */
+    void *data; /* the caller's: smx_transaction_listener_data */
 } smx_listener_options;
 enum { SMX_LISTENER_VERSION = 1, SMX_PROBLEM_TEXT = 512 };
 

@@ -50,32 +50,33 @@ typedef enum smx_bare_newline {
 
 /* Everything is copied by reference: strings and arrays must outlive the session. */
 typedef struct smx_server_session_options {
-    uint32_t version;         /* SMX_SERVER_SESSION_VERSION */
-    smx_slice hostname;       /* in the banner and the EHLO reply */
-    smx_slice banner;         /* text behind the hostname; empty: "ESMTP smtpmux" */
-    bool lmtp;                /* LHLO only, a reply per recipient (RFC 2033) */
-    bool tls;                 /* the connection is in TLS already */
-    smx_extensions offered;   /* of what the owner can honour: the session leaves out STARTTLS inside
+    uint32_t version;        /* SMX_SERVER_SESSION_VERSION */
+    smx_slice hostname;      /* in the banner and the EHLO reply */
+    smx_slice banner;        /* text behind the hostname; empty: "ESMTP smtpmux" */
+    bool lmtp;               /* LHLO only, a reply per recipient (RFC 2033) */
+    bool tls;                /* the connection is in TLS already */
+    smx_extensions offered;  /* of what the owner can honour: the session leaves out STARTTLS inside
                                  TLS, AUTH without mechanisms, XCLIENT unless `xclient` */
-    smx_slice auth_clear;     /* mechanisms on clear text, parted by blanks; empty: none */
-    smx_slice auth_tls;       /* mechanisms inside TLS */
-    bool auth_required;       /* MAIL before AUTH: 530 5.7.0 */
-    bool tls_required;        /* all but NOOP, EHLO, STARTTLS, RSET, QUIT: 530 5.7.0 */
-    bool xclient;             /* this peer may use XCLIENT */
-    uint64_t max_size;        /* octets of a message; 0: no limit */
-    uint32_t max_recipients;  /* of one transaction; past it 452 4.5.3; at least 100 */
-    uint32_t max_errors;      /* 4xx/5xx replies to commands in a row before 421; 0: 20 */
-    uint32_t max_idle_commands; /* commands that do no work (NOOP, RSET, VRFY, HELP, EHLO ...) between
+    smx_slice auth_clear;    /* mechanisms on clear text, parted by blanks; empty: none */
+    smx_slice auth_tls;      /* mechanisms inside TLS */
+    bool auth_required;      /* MAIL before AUTH: 530 5.7.0 */
+    bool tls_required;       /* all but NOOP, EHLO, STARTTLS, RSET, QUIT: 530 5.7.0 */
+    bool xclient;            /* this peer may use XCLIENT */
+    uint64_t max_size;       /* octets of a message; 0: no limit */
+    uint32_t max_recipients; /* of one transaction; past it 452 4.5.3; at least 100 */
+    uint32_t max_errors;     /* 4xx/5xx replies to commands in a row before 421; 0: 20 */
+    uint32_t
+        max_idle_commands; /* commands that do no work (NOOP, RSET, VRFY, HELP, EHLO ...) between
                                  two accepted messages before 421; 0: 1000 */
     uint32_t max_transactions; /* messages of one session before 421; 0: no limit */
-    uint32_t idle_timeout_ms; /* between two commands; 0: 300000 */
-    uint32_t data_timeout_ms; /* between two pieces of a body; 0: 180000 */
-    uint32_t min_rate;        /* octets a second, measured over each body and each command line from
+    uint32_t idle_timeout_ms;  /* between two commands; 0: 300000 */
+    uint32_t data_timeout_ms;  /* between two pieces of a body; 0: 180000 */
+    uint32_t min_rate; /* octets a second, measured over each body and each command line from
                                  its first octet on, after a grace of 30 s; 0: no minimum */
     smx_bare_newline bare_newline;
-    uint64_t *tickets;        /* the source of tickets, shared by all sessions of a thread: the session
+    uint64_t *tickets;    /* the source of tickets, shared by all sessions of a thread: the session
                                  adds `ticket_step` and uses the result. Not NULL */
-    uint64_t ticket_step;     /* so that threads never give the same; 0: 1 */
+    uint64_t ticket_step; /* so that threads never give the same; 0: 1 */
 } smx_server_session_options;
 
 /* What happened; the events that bear a ticket wait for an answer, and no later command is looked
@@ -91,44 +92,44 @@ typedef enum smx_server_event_type {
                             smx_server_session_tls_done; feed uses nothing until then */
     SMX_SERVER_AUTH,     /* ticket: `mechanism` as offered, `text` the initial response decoded,
                             `has_text` whether there is one. Answer with a challenge, or 235, 535 ... */
-    SMX_SERVER_AUTH_RESPONSE, /* ticket: `text` is the decoded response to the challenge */
+    SMX_SERVER_AUTH_RESPONSE,  /* ticket: `text` is the decoded response to the challenge */
     SMX_SERVER_AUTH_CANCELLED, /* the client sent `*` (the session answered 501) or broke off:
                             the owner drops its state of the exchange */
-    SMX_SERVER_XCLIENT,  /* ticket: `xclient`; answer 220 to take it: the session is then as new,
+    SMX_SERVER_XCLIENT, /* ticket: `xclient`; answer 220 to take it: the session is then as new,
                             and a CONNECT event follows; 550 to refuse */
-    SMX_SERVER_MAIL,     /* ticket: `mail` */
-    SMX_SERVER_RCPT,     /* ticket: `rcpt` */
-    SMX_SERVER_DATA,     /* ticket: DATA, or the first BDAT (`verb`) of a transaction. Answer 354 to
+    SMX_SERVER_MAIL,    /* ticket: `mail` */
+    SMX_SERVER_RCPT,    /* ticket: `rcpt` */
+    SMX_SERVER_DATA,    /* ticket: DATA, or the first BDAT (`verb`) of a transaction. Answer 354 to
                             have the body; any other reply refuses, for BDAT after its octets */
-    SMX_SERVER_BODY,     /* `text`: octets of the body, without dot-stuffing, in order */
-    SMX_SERVER_EOM,      /* ticket: the body is whole; `size` is its length. LMTP: answer with
+    SMX_SERVER_BODY,    /* `text`: octets of the body, without dot-stuffing, in order */
+    SMX_SERVER_EOM,     /* ticket: the body is whole; `size` is its length. LMTP: answer with
                             smx_server_session_answer_each */
-    SMX_SERVER_RESET,    /* the transaction is over without a message being taken from it: RSET,
+    SMX_SERVER_RESET,   /* the transaction is over without a message being taken from it: RSET,
                             EHLO, a refused or faulty body, STARTTLS ...; `reason` says why. Follows
                             MAIL at most once. From here on the rest of a faulty body is
                             swallowed and answered by the session itself */
-    SMX_SERVER_VRFY,     /* ticket: `text` is the argument; `verb` VRFY or EXPN */
-    SMX_SERVER_CLOSE,    /* the last event: send the output that is left and close */
+    SMX_SERVER_VRFY,    /* ticket: `text` is the argument; `verb` VRFY or EXPN */
+    SMX_SERVER_CLOSE,   /* the last event: send the output that is left and close */
 } smx_server_event_type;
 
 typedef enum smx_reset_reason {
-    SMX_RESET_COMMAND,    /* RSET, EHLO, HELO, LHLO, XCLIENT */
-    SMX_RESET_REFUSED,    /* MAIL or DATA was refused by its answer */
-    SMX_RESET_TOO_BIG,    /* over max_size: 552 5.3.4 at the end */
-    SMX_RESET_NEWLINE,    /* bare CR, bare LF or NUL: 550 5.5.2 at the end */
-    SMX_RESET_PROTOCOL,   /* BDAT after a failed BDAT, and the like */
-    SMX_RESET_CLOSED,     /* the session ended within the transaction */
+    SMX_RESET_COMMAND,  /* RSET, EHLO, HELO, LHLO, XCLIENT */
+    SMX_RESET_REFUSED,  /* MAIL or DATA was refused by its answer */
+    SMX_RESET_TOO_BIG,  /* over max_size: 552 5.3.4 at the end */
+    SMX_RESET_NEWLINE,  /* bare CR, bare LF or NUL: 550 5.5.2 at the end */
+    SMX_RESET_PROTOCOL, /* BDAT after a failed BDAT, and the like */
+    SMX_RESET_CLOSED,   /* the session ended within the transaction */
 } smx_reset_reason;
 
 /* Why the session ends. */
 typedef enum smx_close_reason {
     SMX_CLOSE_QUIT,
-    SMX_CLOSE_REFUSED,   /* CONNECT was refused, or an answer was 421 */
-    SMX_CLOSE_TIMEOUT,   /* 421 4.4.2 */
-    SMX_CLOSE_ERRORS,    /* too many errors or idle commands: 421 4.7.0 */
-    SMX_CLOSE_PROTOCOL,  /* early talker, octets behind STARTTLS, bare LF in a command, HTTP ... */
-    SMX_CLOSE_PEER,      /* smx_server_session_ended */
-    SMX_CLOSE_SHUTDOWN,  /* smx_server_session_shutdown */
+    SMX_CLOSE_REFUSED,  /* CONNECT was refused, or an answer was 421 */
+    SMX_CLOSE_TIMEOUT,  /* 421 4.4.2 */
+    SMX_CLOSE_ERRORS,   /* too many errors or idle commands: 421 4.7.0 */
+    SMX_CLOSE_PROTOCOL, /* early talker, octets behind STARTTLS, bare LF in a command, HTTP ... */
+    SMX_CLOSE_PEER,     /* smx_server_session_ended */
+    SMX_CLOSE_SHUTDOWN, /* smx_server_session_shutdown */
     SMX_CLOSE_NOMEM,
 } smx_close_reason;
 
@@ -172,8 +173,8 @@ SMX_API SMX_MUST_USE int smx_server_session_answer(smx_server_session *session, 
                                                    const smx_reply *reply);
 /* LMTP's EOM: one reply for each recipient that got 250, in their order. */
 SMX_API SMX_MUST_USE int smx_server_session_answer_each(smx_server_session *session,
-                                                        smx_ticket ticket,
-                                                        const smx_reply *replies, size_t count);
+                                                        smx_ticket ticket, const smx_reply *replies,
+                                                        size_t count);
 /* AUTH: asks the client for more (334); `text` is encoded here. */
 SMX_API SMX_MUST_USE int smx_server_session_challenge(smx_server_session *session,
                                                       smx_ticket ticket, smx_slice text);
@@ -195,13 +196,13 @@ SMX_API void smx_server_session_trim(smx_server_session *session);
 /* What is known of the session now. */
 typedef struct smx_server_session_info {
     bool tls;
-    bool esmtp;            /* EHLO or LHLO, not HELO */
-    bool authenticated;    /* an AUTH was answered 235 */
-    bool in_transaction;   /* MAIL was taken */
-    bool waiting;          /* a ticket waits for its answer */
-    bool receiving;        /* within a body */
-    uint32_t recipients;   /* taken in this transaction */
-    smx_slice helo;        /* the client's name for itself; lives until the next HELO */
+    bool esmtp;          /* EHLO or LHLO, not HELO */
+    bool authenticated;  /* an AUTH was answered 235 */
+    bool in_transaction; /* MAIL was taken */
+    bool waiting;        /* a ticket waits for its answer */
+    bool receiving;      /* within a body */
+    uint32_t recipients; /* taken in this transaction */
+    smx_slice helo;      /* the client's name for itself; lives until the next HELO */
 } smx_server_session_info;
 SMX_API void smx_server_session_get_info(const smx_server_session *session,
                                          smx_server_session_info *info);
@@ -220,12 +221,13 @@ typedef enum smx_tls_policy {
 } smx_tls_policy;
 
 typedef struct smx_client_session_options {
-    uint32_t version;     /* SMX_CLIENT_SESSION_VERSION */
-    smx_slice helo;       /* our name */
-    smx_slice own_hostname; /* a server that calls itself so is us: a loop (DESIGN 4.12); empty: off */
-    bool lmtp;            /* LHLO, a reply per recipient */
+    uint32_t version; /* SMX_CLIENT_SESSION_VERSION */
+    smx_slice helo;   /* our name */
+    smx_slice
+        own_hostname; /* a server that calls itself so is us: a loop (DESIGN 4.12); empty: off */
+    bool lmtp;        /* LHLO, a reply per recipient */
     smx_tls_policy tls;
-    bool authenticate;    /* an AUTH event is wanted; without AUTH offered: failure of phase auth */
+    bool authenticate; /* an AUTH event is wanted; without AUTH offered: failure of phase auth */
     uint32_t banner_timeout_ms;  /* each 0: the minimum of RFC 5321 section 4.5.3.2 */
     uint32_t command_timeout_ms; /* EHLO, STARTTLS, AUTH, MAIL, RCPT, RSET */
     uint32_t data_timeout_ms;    /* from DATA to 354 */
@@ -258,39 +260,39 @@ SMX_API const char *smx_client_phase_text(smx_client_phase phase);
 
 typedef enum smx_client_event_type {
     SMX_CLIENT_NONE,
-    SMX_CLIENT_TLS,       /* 220 to STARTTLS came: the owner does the handshake (nothing of `in` is
+    SMX_CLIENT_TLS,        /* 220 to STARTTLS came: the owner does the handshake (nothing of `in` is
                              left: octets behind the 220 fail the session) and calls
                              smx_client_session_tls_done */
-    SMX_CLIENT_AUTH,      /* choose among `capabilities.auth_mechanisms` and call
+    SMX_CLIENT_AUTH,       /* choose among `capabilities.auth_mechanisms` and call
                              smx_client_session_auth, or smx_client_session_fail */
-    SMX_CLIENT_CHALLENGE, /* `text`: decoded; call smx_client_session_auth_response */
-    SMX_CLIENT_READY,     /* a transaction may begin; also again after each one and after RSET */
+    SMX_CLIENT_CHALLENGE,  /* `text`: decoded; call smx_client_session_auth_response */
+    SMX_CLIENT_READY,      /* a transaction may begin; also again after each one and after RSET */
     SMX_CLIENT_MAIL_REPLY, /* `reply` to MAIL. Not 2xx: the transaction is over; READY follows */
     SMX_CLIENT_RCPT_REPLY, /* `reply` to recipient `index` */
-    SMX_CLIENT_BODY,      /* the server waits for the body: call smx_client_session_body until it
+    SMX_CLIENT_BODY,       /* the server waits for the body: call smx_client_session_body until it
                              is whole, then _body_end. Not given while the owner has to decide: see
                              `hold_data` */
-    SMX_CLIENT_DECIDE,    /* all RCPT replies are in, some but not all were refused, and `hold_data`
+    SMX_CLIENT_DECIDE, /* all RCPT replies are in, some but not all were refused, and `hold_data`
                              was set: call smx_client_session_proceed or smx_client_session_reset */
     SMX_CLIENT_DATA_REPLY, /* DATA (or a BDAT before the last) was answered by other than 354 (250):
                              the transaction is over; READY follows */
-    SMX_CLIENT_REPLY,     /* the final reply: the outcome is known. LMTP: one for each taken
+    SMX_CLIENT_REPLY,      /* the final reply: the outcome is known. LMTP: one for each taken
                              recipient, with its `index`; READY follows the last */
-    SMX_CLIENT_FAILED,    /* the session is over: `failure` says all; close the connection */
-    SMX_CLIENT_CLOSED,    /* the end after QUIT: close the connection */
+    SMX_CLIENT_FAILED,     /* the session is over: `failure` says all; close the connection */
+    SMX_CLIENT_CLOSED,     /* the end after QUIT: close the connection */
 } smx_client_event_type;
 
 /* How a session failed. */
 typedef struct smx_client_failure {
     smx_client_phase phase;
-    int error;               /* SMX_E_TIMEOUT, _CLOSED, _RESET, _PROTOCOL, _TLS, _CERTIFICATE, _AUTH,
+    int error; /* SMX_E_TIMEOUT, _CLOSED, _RESET, _PROTOCOL, _TLS, _CERTIFICATE, _AUTH,
                                 _REFUSED (a reply said no: `reply`), _EXISTS (it is ourselves) ... */
     bool has_reply;
-    smx_reply_lines reply;   /* the reply that ended it, if one did */
-    bool in_transaction;     /* a transaction had begun, and has no reply yet */
-    bool first_reply;        /* no reply at all came in answer to this transaction: on a reused
+    smx_reply_lines reply; /* the reply that ended it, if one did */
+    bool in_transaction;   /* a transaction had begun, and has no reply yet */
+    bool first_reply;      /* no reply at all came in answer to this transaction: on a reused
                                 connection a fresh one may try the same again, not counted */
-    bool outcome_unknown;    /* the last octet of the final dot was handed to the socket and no
+    bool outcome_unknown;  /* the last octet of the final dot was handed to the socket and no
                                 final reply came (DESIGN 4.4) */
 } smx_client_failure;
 
@@ -336,10 +338,10 @@ typedef struct smx_client_transaction {
                       whether that is right (smx_client_session_lacks) */
     const smx_rcpt *recipients;
     size_t recipient_count;
-    uint64_t size;      /* octets of the body, if has_size */
-    bool has_size;      /* SIZE is declared when offered; and BDAT is used when CHUNKING is */
-    bool hold_data;     /* all or nothing: when some RCPT is refused, DECIDE instead of DATA */
-    bool no_chunking;   /* DATA even where CHUNKING is offered */
+    uint64_t size;    /* octets of the body, if has_size */
+    bool has_size;    /* SIZE is declared when offered; and BDAT is used when CHUNKING is */
+    bool hold_data;   /* all or nothing: when some RCPT is refused, DECIDE instead of DATA */
+    bool no_chunking; /* DATA even where CHUNKING is offered */
 } smx_client_transaction;
 
 /* Begins a transaction: only after READY. Where PIPELINING is offered MAIL and RCPT go out at once,

@@ -50,7 +50,7 @@ int sink_store_digest(const smx_message *message, char hex[65])
         error = store_hash(message, context, scratch);
     if (error == 0 && EVP_DigestFinal_ex(context, digest, &len) != 1)
         error = SMX_E_NOMEM;
-    for (unsigned i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++) {
         hex[2 * i] = digits[digest[i] >> 4];
         hex[2 * i + 1] = digits[digest[i] & 15];
     }
@@ -60,14 +60,14 @@ int sink_store_digest(const smx_message *message, char hex[65])
     return error;
 }
 
-/* Text of JSON is UTF-8: other octets are shown as Latin-1. */
+/* Text of JSON is UTF-8: octets that are not become '?'. */
 static json_t *store_text(smx_slice s)
 {
     json_t *text = json_stringn(s.data == NULL ? "" : s.data, s.len);
     if (text != NULL)
         return text;
     buffer out = {0};
-    for (size_t i = 0; i < s.len; i++) {
+    for (size_t i = 0; s.data != NULL && i < s.len; i++) {
         unsigned char c = (unsigned char)s.data[i];
         if (buffer_append_char(&out, c < 0x80 ? (char)c : '?') != 0)
             break;

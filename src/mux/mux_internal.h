@@ -79,8 +79,7 @@ mux_classified mux_classify(const upstream_result *result);
 /* ---- what a client and an operator are told (report.c) ---- */
 
 /* "gmail: 535 5.7.8 bad credentials (auth)": the reason why an upstream did not take a message. */
-SMX_MUST_USE int mux_report_reason(buffer *out, const char *name,
-                                   const upstream_result *result);
+SMX_MUST_USE int mux_report_reason(buffer *out, const char *name, const upstream_result *result);
 /* A reply text from an upstream's reply: names the recipient when one was refused. */
 SMX_MUST_USE int mux_report_text(buffer *out, const char *name, const smx_envelope *envelope,
                                  const smx_client_result *result);

@@ -44,7 +44,7 @@ static int url_parse_place(smx_slice place, const url_scheme *scheme, endpoint *
 
 int upstream_url_parse(smx_slice url, upstream_options *options, char **host, problem *p)
 {
-    endpoint e;
+    endpoint e = {0};
     const url_scheme *scheme = url_find_scheme(url);
     if (scheme == NULL)
         return problem_set(p, SMX_E_SYNTAX,
