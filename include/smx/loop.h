@@ -16,7 +16,8 @@ struct uv_loop_s;
 
 typedef struct smx_loop smx_loop;
 
-/* On the caller's libuv loop, which must outlive it, or on one of its own (`uv` NULL). */
+/* On the caller's libuv loop, which must outlive it, or on one of its own (`uv` NULL). The thread that
+ * runs it has SIGPIPE blocked from the first turn on: a peer that went away must not end the program. */
 SMX_API SMX_MUST_USE int smx_loop_new(struct uv_loop_s *uv, smx_loop **loop);
 
 /* Runs until smx_loop_stop. Only for a loop of its own; else the caller runs libuv's loop. */
