@@ -69,8 +69,7 @@ static void field_next__what_is_no_field_has_no_name(void **state)
                                         ": empty\r\n",
                                         " leading: blank\r\n",
                                         "two words: x\r\n",
-                                        "\x80"
-                                        "bad: x\r\n",
+                                        "\200bad: x\r\n",
                                         "\r\n",
                                         "\r",
                                         "From joe@x Mon 10:00:00\r\n",

@@ -17,8 +17,8 @@ static const char *const hashes[] = {
     "$2a$04$zoLos/PA/OtSi0eunLA1Z.lBgkDELLYmY.5IXJ51AdZePQ1OiQysS",
     "$2b$04$hNnM9pdo3LpJVuQl2JAkDOVsuhz9Bu4lSrPQi3buFX5AY5jpL.0WW",
     "$2y$04$Ic2FSYbeApWzrI0Jm1XUgOzp18Xv0ogpQIqJjBZmrzCf/X0AIafp2",
-    "$6$rounds=1000$1U7P5MYCWpCc9f/r$RNt9ayOm6.v0BUTgMwiSM7SQj4.0APz2fsu8wMOXnKNvn9btqhAdtPhFsXba."
-    "gNG1kNN0oHWPqA13HmavVtYt/",
+    ("$6$rounds=1000$1U7P5MYCWpCc9f/r$RNt9ayOm6.v0BUTgMwiSM7SQj4.0APz2fsu8wMOXnKNvn9btqhAdtPhFsXba."
+     "gNG1kNN0oHWPqA13HmavVtYt/"),
     "$5$rounds=1000$ULZCMQpi.irIP1R5$BIIJV0gYTRCdv46fySwthx13OVrdHKeTi7DJgaugr7B",
 };
 enum { HASH_COUNT = sizeof(hashes) / sizeof(hashes[0]) };
