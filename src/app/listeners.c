@@ -221,6 +221,8 @@ static bool is_same_place(const char *a, const char *b)
 static void check_places(config_reader *reader)
 {
     const config *c = reader->config;
+    if (reader->listener_entries == NULL)
+        return;
     for (size_t i = 1; i < c->listener_count; i++) {
         for (size_t j = 0; j < i; j++) {
             if (!is_same_place(c->listeners[i].listen, c->listeners[j].listen))

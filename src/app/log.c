@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -216,14 +215,12 @@ void log_write(void *log, smx_log_level level, const char *event, uint64_t sessi
     buffer_free(&line);
 }
 
-void log_event(log_sink *log, smx_log_level level, const char *event, ...)
+void log_write_pairs(log_sink *log, smx_log_level level, const char *event,
+                     const char *const *pairs)
 {
     smx_log_field fields[FIELDS_MAX];
     size_t count = 0;
-    va_list arguments;
-    va_start(arguments, event);
-    for (const char *key; count < FIELDS_MAX && (key = va_arg(arguments, const char *)) != NULL;)
-        fields[count++] = (smx_log_field){key, slice_of_text(va_arg(arguments, const char *))};
-    va_end(arguments);
+    for (; count < FIELDS_MAX && pairs[0] != NULL; pairs += 2)
+        fields[count++] = (smx_log_field){pairs[0], slice_of_text(pairs[1])};
     log_write(log, level, event, 0, fields, count);
 }

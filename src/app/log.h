@@ -23,8 +23,11 @@ void log_free(log_sink *log);
 void log_write(void *log, smx_log_level level, const char *event, uint64_t session,
                const smx_log_field *fields, size_t count);
 
-/* The same with C strings: log_event(log, SMX_LOG_INFO, "listening", "address", "[::]:25", NULL). */
-void log_event(log_sink *log, smx_log_level level, const char *event, ...)
-    __attribute__((sentinel));
+/* The same with keys and values as C strings in turn, NULL behind the last. */
+void log_write_pairs(log_sink *log, smx_log_level level, const char *event,
+                     const char *const *pairs);
+/* log_event(log, SMX_LOG_INFO, "listening", "address", "[::]:25", NULL) */
+#define log_event(log, level, event, ...)                                                          \
+    log_write_pairs(log, level, event, (const char *const[]){__VA_ARGS__})
 
 #endif

@@ -2,6 +2,7 @@
  * lives in the snapshot's arena. */
 #include "app/reader.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <unistd.h>
@@ -214,6 +215,7 @@ static void read_measure(config_reader *reader, const config_key *key, const yam
         [KEY_DURATION] = {"a duration such as 500ms, 30s, 5m or 1h", duration_of, write_duration},
         [KEY_SIZE] = {"a size such as 64KiB, 25MiB or 10M", scalar_size, scalar_write_size},
     };
+    assert(key->kind == KEY_NUMBER || key->kind == KEY_DURATION || key->kind == KEY_SIZE);
     const char *expected = MEASURES[key->kind].expected;
     smx_slice text;
     uint64_t value = 0;

@@ -28,14 +28,15 @@ static int open_shared(service *s, problem *p)
     int error = mux_new(&s->mux_options, &s->mux);
     if (error == 0)
         error = smx_shared_new(&options, &s->shared);
-    if (error == 0 && (s->workers = calloc(c->workers, sizeof(worker *))) == NULL)
-        error = SMX_E_NOMEM;
     return error == 0 ? 0 : problem_set(p, error, "%s", smx_error_text(error));
 }
 
 static int open_workers(service *s, problem *p)
 {
     int error = 0;
+    s->workers = calloc(s->config->workers, sizeof(worker *));
+    if (s->workers == NULL)
+        return problem_set(p, SMX_E_NOMEM, "out of memory");
     for (size_t i = 0; i < s->config->workers && error == 0; i++) {
         const worker_options options = {s->config, s->mux, s->shared, s->log,
                                         i == 0 ? NULL : s->workers[0]};
