@@ -210,6 +210,21 @@ static void hook_runner__each_waits_for_the_one_before(void **state)
     assert_int_equal(w.changes, 2);
 }
 
+static void hook_runner__changes_of_a_refused_command_are_not_handed_on(void **state)
+{
+    (void)state;
+    smx_verdict verdict;
+    hooks[0].later = true;
+    hooks[1].verdict = (smx_verdict){SMX_REPLY_WITH, SMX_REPLY(550, 5, 1, 1, "no")};
+    assert_int_equal(ask(&verdict), 0);
+    const smx_verdict go_on = {.kind = SMX_CONTINUE};
+    assert_int_equal(smx_hooks_answer(table, hooks[0].ticket, &go_on), 0);
+    run_posts();
+    assert_int_equal(w.done, 1);
+    assert_int_equal(w.verdict.reply.code, 550);
+    assert_int_equal(w.changes, 0);
+}
+
 static void hook_runner__time_is_counted_for_each_verdict(void **state)
 {
     (void)state;
@@ -302,6 +317,7 @@ int main(void)
         cmocka_unit_test(hook_phase__words_go_both_ways),
         WITH_TABLE(hook_runner__asks_in_order_until_one_decides),
         WITH_TABLE(hook_runner__each_waits_for_the_one_before),
+        WITH_TABLE(hook_runner__changes_of_a_refused_command_are_not_handed_on),
         WITH_TABLE(hook_runner__time_is_counted_for_each_verdict),
         WITH_TABLE(hook_runner__answer_under_way_wins_over_the_end_of_its_time),
         WITH_TABLE(hook_runner__answer_that_cannot_be_posted_can_be_given_again),

@@ -205,6 +205,21 @@ static void server_hooks__header_is_asked_at_the_end_of_a_message_without_body(v
     client_close(c);
 }
 
+static void server_hooks__body_begins_behind_the_empty_line(void **state)
+{
+    fixture *f = *state;
+    static script s;
+    script_init(&s, "body", SMX_HOOK_BODY, SMX_CONTINUE);
+    fixture_add_hook(f, &s.hook);
+    fixture_start(f);
+    client *c = client_greet(f);
+    client_mail(c, "S: x\r\n\r\nwith header\r\n", "250 ");
+    assert_string_equal(s.seen, "with header\r\n");
+    client_mail(c, "\r\nno header\r\n", "250 ");
+    assert_string_equal(s.seen, "no header\r\n");
+    client_close(c);
+}
+
 static void server_hooks__accept_silences_the_hook_until_the_next_message(void **state)
 {
     fixture *f = *state;
@@ -319,6 +334,40 @@ static void server_hooks__answer_for_a_client_that_went_away_is_gone(void **stat
     assert_int_equal(smx_hooks_answer(s.table, s.ticket, &yes), SMX_E_GONE);
     assert_int_equal(f->handled, 0);
     assert_int_equal(s.calls[SMX_HOOK_CLOSE], 1);
+}
+
+static void look_at_kept(void *arg)
+{
+    fixture *f = arg;
+    const peer *p = list_member(f->server->open.first, peer, node);
+    f->data = (void *)connection_kept(p->connection);
+}
+
+static void server_hooks__little_is_read_while_an_answer_is_awaited(void **state)
+{
+    enum { MANY = 5000 };
+    fixture *f = *state;
+    static script s;
+    script_init(&s, "later", SMX_HOOK_MAIL, SMX_CONTINUE);
+    s.later = true;
+    fixture_add_hook(f, &s.hook);
+    fixture_start(f);
+    client *c = client_greet(f);
+    client_say(c, "MAIL FROM:<a@from.example>");
+    fixture_wait(s.ticket != 0);
+    for (int i = 0; i < MANY; i++)
+        client_send(c, "RSET\r\n");
+    uint64_t end = clock_monotonic_ms() + 10000;
+    while ((uintptr_t)f->data < CONNECTION_KEEP && clock_monotonic_ms() < end)
+        fixture_call(f, look_at_kept, f);
+    for (int i = 0; i < 10; i++)
+        fixture_call(f, look_at_kept, f);
+    assert_int_equal((uintptr_t)f->data, CONNECTION_KEEP);
+    const smx_verdict yes = {.kind = SMX_CONTINUE};
+    assert_int_equal(smx_hooks_answer(s.table, s.ticket, &yes), 0);
+    for (int i = 0; i < 900; i++)
+        client_expect(c, "250 ");
+    client_close(c);
 }
 
 static void server_hooks__waiting_body_keeps_its_octets(void **state)
@@ -442,6 +491,15 @@ static void smuggle_sender(smx_hook_call *call)
         abort();
 }
 
+static void smuggle_recipient(smx_hook_call *call)
+{
+    if (smx_hook_add_recipient(call, SMX_SLICE("")) != SMX_E_INVALID ||
+        smx_hook_add_recipient(call, SMX_SLICE("two@a.example, three@a.example")) !=
+            SMX_E_INVALID ||
+        smx_hook_delete_recipient(call, SMX_SLICE("x\r\n@a.example")) != SMX_E_INVALID)
+        abort();
+}
+
 static void smuggle_header(smx_hook_call *call)
 {
     if (smx_hook_add_header(call, SMX_SLICE("X"), SMX_SLICE("a\r\n.\r\n")) != SMX_E_INVALID ||
@@ -460,6 +518,11 @@ static void change_body_too_early(smx_hook_call *call)
 static void break_by_smuggled_sender(script *s)
 {
     s->change = smuggle_sender;
+}
+
+static void break_by_smuggled_recipient(script *s)
+{
+    s->change = smuggle_recipient;
 }
 
 static void break_by_smuggled_header(script *s)
@@ -492,6 +555,7 @@ static void server_hooks__octets_that_cannot_be_sent_are_judged_by_on_error(void
 {
     (void)state;
     expect_each_on_error(break_by_smuggled_sender, "invalid argument");
+    expect_each_on_error(break_by_smuggled_recipient, "invalid argument");
     expect_each_on_error(break_by_smuggled_header, "invalid argument");
     expect_each_on_error(break_by_early_body, "not possible");
 }
@@ -800,11 +864,13 @@ int main(void)
         cmocka_unit_test(server_hooks__every_verdict_of_every_phase_on_the_pool),
         WITH_FIXTURE(server_hooks__each_phase_is_asked_once_and_the_end_is_told),
         WITH_FIXTURE(server_hooks__header_is_asked_at_the_end_of_a_message_without_body),
+        WITH_FIXTURE(server_hooks__body_begins_behind_the_empty_line),
         WITH_FIXTURE(server_hooks__accept_silences_the_hook_until_the_next_message),
         WITH_FIXTURE(server_hooks__refused_transaction_is_told_as_reset),
         WITH_FIXTURE(server_hooks__value_lives_with_the_session),
         WITH_FIXTURE(server_hooks__another_threads_answer_ends_the_waiting),
         WITH_FIXTURE(server_hooks__answer_for_a_client_that_went_away_is_gone),
+        WITH_FIXTURE(server_hooks__little_is_read_while_an_answer_is_awaited),
         WITH_FIXTURE(server_hooks__waiting_body_keeps_its_octets),
         WITH_FIXTURE(server_hooks__a_thousand_waiting_sessions_hinder_nobody),
         cmocka_unit_test(server_hooks__silence_is_ended_by_on_error),

@@ -414,6 +414,27 @@ static void server_session__shutdown_waits_for_a_transaction_in_flight(void **st
     fixture_wait(e.done == 1);
 }
 
+static void server_session__shutdown_waits_for_a_transaction_whose_client_is_gone(void **state)
+{
+    fixture *f = *state;
+    ending e = {.f = f, .timeout_ms = 60000};
+    waiting w = {0};
+    f->handle = answer_later;
+    f->data = &w;
+    fixture_start(f);
+    client *c = client_greet(f);
+    client_envelope(c);
+    client_send(c, "S: x\r\n\r\n.\r\n");
+    fixture_wait(w.ticket != 0);
+    client_close(c);
+    fixture_wait(fixture_counters(f).sessions == 0);
+    fixture_call(f, begin_shutdown, &e);
+    assert_int_equal(e.done, 0);
+    const smx_reply reply = SMX_REPLY(250, 2, 0, 0, "delivered");
+    assert_int_equal(smx_transaction_reply(f->server, w.ticket, &reply), 0);
+    fixture_wait(e.done == 1);
+}
+
 static void server_session__shutdown_cuts_what_is_left_at_its_time(void **state)
 {
     fixture *f = *state;
@@ -539,6 +560,7 @@ int main(void)
         WITH_FIXTURE(server_session__transaction_left_waiting_is_freed_with_the_server),
         WITH_FIXTURE(server_session__shutdown_says_421_to_idle_sessions),
         WITH_FIXTURE(server_session__shutdown_waits_for_a_transaction_in_flight),
+        WITH_FIXTURE(server_session__shutdown_waits_for_a_transaction_whose_client_is_gone),
         WITH_FIXTURE(server_session__shutdown_cuts_what_is_left_at_its_time),
         WITH_FIXTURE(server_session__shutdown_without_sessions_is_done_at_once),
         WITH_FIXTURE(server_session__idle_session_is_told_421_and_closed),

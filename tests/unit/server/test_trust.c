@@ -162,6 +162,10 @@ static void server_xclient__trust_follows_the_new_address(void **state)
     client_ask(c, "EHLO its.name", "250 ");
     client_mail(c, "S: x\r\n\r\n", "250 ");
     assert_buffer(&f->user, "printers");
+    client_ask(c, "XCLIENT ADDR=203.0.113.9 LOGIN=login", "220 ");
+    client_ask(c, "EHLO its.name", "250 ");
+    client_mail(c, "S: x\r\n\r\n", "250 ");
+    assert_buffer(&f->user, "login"); /* who was named counts more than where it came from */
     client_close(c);
 }
 
