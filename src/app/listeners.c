@@ -107,8 +107,9 @@ static void check_address(config_reader *reader, const yaml_entry *at,
     const yaml_entry *entry = yaml_find(at->value, SMX_SLICE("listen"));
     if (entry == NULL || entry->value->kind != YAML_SCALAR || options->listen == NULL)
         return;
-    if (endpoint_parse(slice_of_text(options->listen), 0, &e, &p) != 0)
-        problems_error(reader->problems, entry->value->offset, "%s", p.text);
+    int error = endpoint_parse(slice_of_text(options->listen), 0, &e, &p);
+    if (error != 0)
+        reader_problem(reader, entry->value->offset, error, &p);
 }
 
 /* Reads the files as serving would. */
@@ -125,8 +126,9 @@ static void check_certificates(config_reader *reader, const yaml_entry *at,
     tls_server_options tls = {made, options->certificate_count, options->client_ca_file};
     tls_server *server = NULL;
     problem p;
-    if (made != NULL && tls_server_new(&tls, &server, &p) != 0)
-        problems_error(reader->problems, entry->offset, "%s", p.text);
+    int error = made == NULL ? 0 : tls_server_new(&tls, &server, &p);
+    if (error != 0)
+        reader_problem(reader, entry->offset, error, &p);
     tls_server_free(server);
 }
 

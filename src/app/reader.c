@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "app/nearest.h"
@@ -29,6 +30,14 @@ const char *reader_copy(config_reader *reader, smx_slice text)
         return copy.data;
     reader->problems->is_out_of_memory = true;
     return "";
+}
+
+void reader_problem(config_reader *reader, int64_t offset, int error, const problem *p)
+{
+    if (error == SMX_E_NOMEM)
+        reader->problems->is_out_of_memory = true;
+    else
+        problems_error(reader->problems, offset, "%s", p->text);
 }
 
 size_t reader_list(const yaml_entry *entry, const yaml_entry **first)
@@ -66,25 +75,21 @@ static bool is_listed(smx_slice text, const char *const *words, size_t *index)
     return false;
 }
 
-/* "a, b or c". */
+/* "a, b or c"; what does not fit is left out. */
 static void write_words(const char *const *words, char *out, size_t capacity)
 {
-    buffer joined = {0};
-    int error = 0;
-    for (size_t i = 0; words[i] != NULL && error == 0; i++)
-        error = buffer_printf(&joined, "%s`%s`",
-                              i == 0 ? "" : (words[i + 1] == NULL ? " or " : ", "), words[i]);
-    smx_slice text = buffer_slice(&joined);
-    size_t len = error != 0 ? 0 : (text.len < capacity ? text.len : capacity - 1);
-    memcpy(out, text.data, len);
-    out[len] = '\0';
-    buffer_free(&joined);
+    size_t len = 0;
+    for (size_t i = 0; words[i] != NULL && len < capacity; i++) {
+        const char *before = i == 0 ? "" : words[i + 1] == NULL ? " or " : ", ";
+        int written = snprintf(out + len, capacity - len, "%s`%s`", before, words[i]);
+        len += written < 0 ? 0 : (size_t)written;
+    }
 }
 
 bool reader_word(config_reader *reader, const yaml_entry *entry, const char *const *words,
                  const char *const *later, size_t *index)
 {
-    char choice[256];
+    char choice[256] = "";
     smx_slice text;
     size_t ignored;
     write_words(words, choice, sizeof(choice));

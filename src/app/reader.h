@@ -19,6 +19,9 @@ void *reader_alloc(config_reader *reader, size_t count, size_t size);
 /* A copy with a NUL behind it; "" when there is no memory. */
 const char *reader_copy(config_reader *reader, smx_slice text);
 
+/* What another module said is wrong: its sentence, or that memory ran out. */
+void reader_problem(config_reader *reader, int64_t offset, int error, const problem *p);
+
 /* All keys of a level: unknown ones are told, absent ones get their defaults. */
 void reader_level(config_reader *reader, const config_level *level, const yaml_entry *at,
                   void *target);

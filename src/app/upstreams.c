@@ -43,8 +43,9 @@ void upstreams_read_url(config_reader *reader, const yaml_entry *entry, void *ta
     problem p;
     if (!reader_scalar(reader, entry, "a URL such as smtp+tls://smtp.example.com:587", &text))
         return;
-    if (upstream_url_parse(text, options, &host, &p) != 0) {
-        problems_error(reader->problems, entry->value->offset, "%s", p.text);
+    int error = upstream_url_parse(text, options, &host, &p);
+    if (error != 0) {
+        reader_problem(reader, entry->value->offset, error, &p);
         return;
     }
     options->host = reader_copy(reader, slice_of_text(host));
@@ -139,14 +140,17 @@ static void check_tls_files(config_reader *reader, const yaml_entry *at,
     problem p;
     tls_client *client = NULL;
     tls_client_options tls = {options->ca_file, options->cert_file, options->key_file};
-    if ((options->cert_file == NULL) != (options->key_file == NULL))
+    bool is_used = tls.ca_file != NULL || tls.cert_file != NULL;
+    if ((options->cert_file == NULL) != (options->key_file == NULL)) {
         problems_error(reader->problems,
                        offset_of(at, options->cert_file == NULL ? "client_key" : "client_cert"),
                        "`client_cert` and `client_key` need each other");
-    else if ((tls.ca_file != NULL || tls.cert_file != NULL) &&
-             tls_client_new(&tls, &client, &p) != 0)
-        problems_error(reader->problems, offset_of(at, tls.ca_file != NULL ? "ca" : "client_cert"),
-                       "%s", p.text);
+        return;
+    }
+    int error = is_used ? tls_client_new(&tls, &client, &p) : 0;
+    if (error != 0)
+        reader_problem(reader, offset_of(at, tls.ca_file != NULL ? "ca" : "client_cert"), error,
+                       &p);
     tls_client_free(client);
 }
 

@@ -196,10 +196,11 @@ static void check_secret(config_reader *reader, const yaml_entry *at,
                          const mux_user_options *options)
 {
     problem p;
-    if (options->user.secret.len > 0 && password_check_form(options->user.secret, &p) != 0)
-        problems_error(reader->problems,
+    int error = options->user.secret.len == 0 ? 0 : password_check_form(options->user.secret, &p);
+    if (error != 0)
+        reader_problem(reader,
                        offset_of(at, reader_has(at, "password") ? "password" : "password_file"),
-                       "%s", p.text);
+                       error, &p);
 }
 
 static void check_both(config_reader *reader, const yaml_entry *at, const char *one,

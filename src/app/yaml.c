@@ -72,8 +72,10 @@ static bool is_name(smx_slice name)
 /* One expansion at the start of `rest`; its length, or 0 if there is none. */
 static size_t expand_one(yaml_reader *r, smx_slice rest, int64_t offset, buffer *out)
 {
-    if (slice_starts_with(rest, SMX_SLICE("$${")))
-        return buffer_append(out, SMX_SLICE("${")) == 0 ? 3 : 0;
+    if (slice_starts_with(rest, SMX_SLICE("$${"))) {
+        r->list->is_out_of_memory |= buffer_append(out, SMX_SLICE("${")) != 0;
+        return 3;
+    }
     if (!slice_starts_with(rest, SMX_SLICE("${")))
         return 0;
     smx_slice name = slice_to(slice_from(rest, 2), slice_find(slice_from(rest, 2), '}'));
@@ -85,10 +87,9 @@ static size_t expand_one(yaml_reader *r, smx_slice rest, int64_t offset, buffer 
     }
     char *text = slice_to_text(name);
     const char *value = text == NULL ? NULL : getenv(text);
-    if (value == NULL)
-        problems_error(r->list, offset, "the environment variable `%s` is not set",
-                       text == NULL ? "" : text);
-    else if (buffer_append_text(out, value) != 0)
+    if (text != NULL && value == NULL)
+        problems_error(r->list, offset, "the environment variable `%s` is not set", text);
+    else if (text == NULL || buffer_append_text(out, value) != 0)
         r->list->is_out_of_memory = true;
     free(text);
     return name.len + 3;
