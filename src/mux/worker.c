@@ -4,16 +4,54 @@
 
 #include "mux/mux_internal.h"
 
+static bool worker_same_file(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* Reading the system's CAs takes long: what the upstreams before this one believe is shared by those
+ * with the same files. */
+static smx_client_tls *worker_find_tls(const mux_worker *worker, size_t i)
+{
+    const upstream_options *o = &worker->mux->options->upstreams[i];
+    for (size_t k = 0; k < i; k++) {
+        const upstream_options *other = &worker->mux->options->upstreams[k];
+        if (worker->tls[k] != NULL && worker_same_file(o->ca_file, other->ca_file) &&
+            worker_same_file(o->cert_file, other->cert_file) &&
+            worker_same_file(o->key_file, other->key_file))
+            return worker->tls[k];
+    }
+    return NULL;
+}
+
+static int worker_open_tls(mux_worker *worker, size_t i, problem *p)
+{
+    problem cause = {0};
+    const upstream_options *o = &worker->mux->options->upstreams[i];
+    worker->tls[i] = worker_find_tls(worker, i);
+    if (worker->tls[i] != NULL)
+        return 0;
+    int error =
+        smx_client_tls_new(o->ca_file, o->cert_file, o->key_file, &worker->tls[i], cause.text);
+    return error == 0 ? 0 : problem_set(p, error, "upstreams.%s: %.400s", o->name, cause.text);
+}
+
+/* The first of those that share frees it. */
+static void worker_close_tls(mux_worker *worker)
+{
+    for (size_t i = worker->mux->options->upstream_count; worker->tls != NULL && i > 0; i--) {
+        if (worker_find_tls(worker, i - 1) != worker->tls[i - 1])
+            smx_client_tls_free(worker->tls[i - 1]);
+    }
+    free(worker->tls);
+}
+
 static int worker_open_pool(mux_worker *worker, size_t i, problem *p)
 {
     const upstream_options *o = &worker->mux->options->upstreams[i];
-    if (o->tls != SMX_TLS_OFF) {
-        problem cause = {0};
-        int error =
-            smx_client_tls_new(o->ca_file, o->cert_file, o->key_file, &worker->tls[i], cause.text);
-        if (error != 0)
-            return problem_set(p, error, "upstreams.%s: %.400s", o->name, cause.text);
-    }
+    int error = o->tls == SMX_TLS_OFF ? 0 : worker_open_tls(worker, i, p);
+    if (error != 0)
+        return error;
     return upstream_pool_new(worker->loop, worker->mux->upstreams[i],
                              worker->mux->options->hostname, worker->tls[i], worker->log,
                              worker->log_arg, &worker->pools[i]);
@@ -114,10 +152,8 @@ void mux_worker_free(mux_worker *worker)
     for (size_t i = 0; i < worker->mux->options->upstream_count; i++) {
         if (worker->pools != NULL)
             upstream_pool_free(worker->pools[i]);
-        if (worker->tls != NULL)
-            smx_client_tls_free(worker->tls[i]);
     }
     free(worker->pools);
-    free(worker->tls);
+    worker_close_tls(worker);
     free(worker);
 }
