@@ -11,6 +11,13 @@ uint64_t client_now(const smx_client *client)
     return loop_now(client->loop);
 }
 
+smx_client_phase client_phase(const smx_client *client)
+{
+    if (client->session == NULL)
+        return SMX_CLIENT_PHASE_CONNECT;
+    return client->handshaking ? SMX_CLIENT_PHASE_TLS : smx_client_session_phase(client->session);
+}
+
 void client_push_output(smx_client *client)
 {
     smx_slice output = smx_client_session_output(client->session);
@@ -195,10 +202,10 @@ static void client_begin_session(smx_client *client)
         connection_abort(client->connection);
         return;
     }
-    if (o->tls == SMX_TLS_IMPLICIT)
+    client->handshaking = o->tls == SMX_TLS_IMPLICIT;
+    if (client->handshaking)
         client_on_tls(client, NULL);
-    else
-        (void)client_pump(client, (smx_slice){NULL, 0});
+    (void)client_pump(client, (smx_slice){NULL, 0});
 }
 
 static void client_connected(void *owner, int error)
@@ -261,7 +268,12 @@ static void client_secured(void *owner, int error)
         client_result_detail(client, connection_tls_problem(client->connection));
     else
         client_log_unverified(client);
-    smx_client_session_tls_done(client->session, client_now(client), error);
+    if (!client->handshaking)
+        smx_client_session_tls_done(client->session, client_now(client), error);
+    else if (error != 0)
+        smx_client_session_fail(client->session, error);
+    else
+        client->handshaking = false;
     (void)client_pump(client, (smx_slice){NULL, 0});
 }
 
@@ -399,8 +411,7 @@ void smx_client_close(smx_client *client)
         return;
     if (client->session == NULL || !client->was_ready) {
         client->failed = true;
-        if (client->session != NULL)
-            client->outcome.phase = smx_client_session_phase(client->session);
+        client->outcome.phase = client_phase(client);
         connection_close(client->connection);
     } else if (!smx_client_session_is_ready(client->session) ||
                smx_client_session_quit(client->session, client_now(client)) != 0) {
@@ -421,8 +432,7 @@ void smx_client_get_info(const smx_client *client, smx_client_info *info)
     connection_tls_info tls;
     *info = (smx_client_info){.transactions = client->transactions,
                               .connected_at = client->connected_at};
-    info->phase = client->session == NULL ? SMX_CLIENT_PHASE_CONNECT
-                                          : smx_client_session_phase(client->session);
+    info->phase = client_phase(client);
     if (!connection_get_tls_info(client->connection, &tls))
         return;
     info->tls = true;

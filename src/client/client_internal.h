@@ -28,6 +28,7 @@ struct smx_client {
     char machine[256];           /* our name, if the options give none */
     bool failed;                 /* the session is over: `outcome` says why */
     bool closing;                /* smx_client_close was called */
+    bool handshaking;            /* implicit TLS: the machine begins behind it */
     bool was_ready;
     uint32_t transactions;
 
@@ -50,6 +51,7 @@ void client_push_output(smx_client *client);
 /* Ends the session with a local error: FAILED comes at the end of this turn. */
 void client_end(smx_client *client, int error, const char *detail);
 uint64_t client_now(const smx_client *client);
+smx_client_phase client_phase(const smx_client *client);
 
 /* client_auth.c */
 void client_auth_begin(smx_client *client);

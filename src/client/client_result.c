@@ -105,7 +105,7 @@ void client_result_failed(smx_client *client, const smx_client_failure *failure)
     r->outcome = failure->outcome_unknown ? SMX_OUTCOME_UNKNOWN
                  : client->cancelled      ? SMX_OUTCOME_GIVEN_UP
                                           : SMX_OUTCOME_FAILED;
-    r->phase = failure->phase;
+    r->phase = client->handshaking ? SMX_CLIENT_PHASE_TLS : failure->phase;
     r->error = failure->error;
     r->first_reply_missing = failure->first_reply;
     r->reply = (smx_reply){0};
