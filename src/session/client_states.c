@@ -99,6 +99,9 @@ void session_client_dispatch(smx_client_session *s, const smx_reply_lines *reply
     }
     /* 421: the server closes (RFC 5321 section 3.8). Behind the dot it is an outcome first. */
     if (reply->code == 421 && what != EXPECT_FINAL && what != EXPECT_QUIT) {
+        /* Without this chunk the last one counts for nothing (RFC 3030 section 2). */
+        if (what == EXPECT_BDAT)
+            s->transaction.end_sent = false;
         session_client_fail_by_reply(s, reply);
         return;
     }
