@@ -98,10 +98,9 @@ void session_client_on_banner(smx_client_session *s, client_expect what,
 /* EHLO is not known there: HELO (RFC 5321 section 3.2), unless something of EHLO's is needed. */
 static void client_fall_back(smx_client_session *s, const smx_reply_lines *reply)
 {
-    if (client_wants_tls(s) && s->options.tls == SMX_TLS_REQUIRED)
-        session_client_fail_in(s, SMX_CLIENT_PHASE_TLS, SMX_E_REFUSED, reply);
-    else if (s->options.authenticate)
-        session_client_fail_in(s, SMX_CLIENT_PHASE_AUTH, SMX_E_REFUSED, reply);
+    bool needs_tls = client_wants_tls(s) && s->options.tls == SMX_TLS_REQUIRED;
+    if (needs_tls || s->options.authenticate)
+        session_client_fail_by_reply(s, reply);
     else
         client_say_hello(s, CLIENT_STATE_HELO, "HELO");
 }
