@@ -1,0 +1,56 @@
+"""Fixtures: daemons and providers that end with their test, certificates for the whole run."""
+import pytest
+
+from certificates import make_certificates
+from harness import Mux, make_config
+from provider import Provider
+
+
+class Stage:
+    """What a test (or a module) has running."""
+
+    def __init__(self, make_folder):
+        self.make_folder = make_folder
+        self.muxes, self.providers = [], []
+
+    def provider(self, faults=None, **options):
+        self.providers.append(Provider(faults, **options))
+        return self.providers[-1]
+
+    def mux(self, *args, **options):
+        """A daemon with the configuration of harness.make_config."""
+        return self.serve(make_config(*args, **options))
+
+    def serve(self, config):
+        self.muxes.append(Mux(config, self.make_folder("mux")))
+        return self.muxes[-1]
+
+    def end(self):
+        problems = []
+        for mux in self.muxes:
+            try:
+                mux.stop()
+            except AssertionError as problem:
+                problems.append(str(problem))
+        for provider in self.providers:
+            provider.close()
+        assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def stage(tmp_path_factory):
+    made = Stage(tmp_path_factory.mktemp)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def module_stage(tmp_path_factory):
+    made = Stage(tmp_path_factory.mktemp)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
