@@ -59,7 +59,7 @@ static bool sink_read_probability(smx_slice word, double *probability)
     memcpy(text, word.data, word.len);
     text[word.len] = '\0';
     *probability = strtod(text, &end);
-    return *end == '\0' && *probability >= 0 && *probability <= 1;
+    return end != text && *end == '\0' && *probability >= 0 && *probability <= 1;
 }
 
 int sink_faults_add(sink_faults *faults, smx_slice text, problem *p)
@@ -83,6 +83,11 @@ int sink_faults_add(sink_faults *faults, smx_slice text, problem *p)
                            "and a code, close, reset, stall or garbage; or drop-after-dot",
                            (int)text.len, text.data);
     }
+    if (fault.phase == SINK_BODY && fault.action == SINK_ACTION_REPLY)
+        return problem_set(p, SMX_E_SYNTAX,
+                           "'%.*s': nothing can be answered within a body; use close, reset, stall "
+                           "or garbage, or the phase dot",
+                           (int)text.len, text.data);
     if (slice_cut(&rest, ':', &probability) &&
         !sink_read_probability(probability, &fault.probability))
         return problem_set(p, SMX_E_SYNTAX, "'%.*s': expected a probability between 0 and 1",

@@ -38,11 +38,21 @@ static void sink_latency_over(timer_entry *self)
     sink_pump(session);
 }
 
-/* Does what a fault says; false if there is none and the event is to be answered. */
-static bool sink_fails(sink_session *session, sink_phase phase, smx_ticket ticket)
+/* Replies that the machine has ready leave before anything is done to the connection. */
+static void sink_flush(sink_session *session)
 {
-    sink_fault fault = sink_faults_draw(&session->sink->options.faults, phase);
+    smx_slice output = smx_server_session_output(session->machine);
+    if (output.len > 0 && connection_queue(session->connection, output) != 0)
+        connection_abort(session->connection);
+    smx_server_session_sent(session->machine, output.len);
+}
+
+/* Does what a fault says; false if it is none and the event is to be answered. */
+static bool sink_do_fault(sink_session *session, sink_fault fault, smx_ticket ticket)
+{
     smx_reply reply = {fault.code, {0, 0, 0}, SMX_SLICE("failed on demand")};
+    if (fault.action != SINK_ACTION_NONE && fault.action != SINK_ACTION_REPLY)
+        sink_flush(session);
     switch (fault.action) {
     case SINK_ACTION_NONE:
         return false;
@@ -67,6 +77,11 @@ static bool sink_fails(sink_session *session, sink_phase phase, smx_ticket ticke
         return true;
     }
     return false;
+}
+
+static bool sink_fails(sink_session *session, sink_phase phase, smx_ticket ticket)
+{
+    return sink_do_fault(session, sink_faults_draw(&session->sink->options.faults, phase), ticket);
 }
 
 static void sink_yes(sink_session *session, sink_phase phase, smx_ticket ticket, smx_reply reply)
@@ -104,10 +119,9 @@ static void sink_on_tls(sink_session *session, const smx_server_event *event)
 
 static bool sink_secret(void *arg, smx_slice user, smx_slice *secret)
 {
-    const sink_session *session = arg;
-    (void)user;
-    *secret = slice_of_text(session->sink->options.password);
-    return session->sink->options.password != NULL;
+    const sink_options *o = &((const sink_session *)arg)->sink->options;
+    *secret = slice_of_text(o->password);
+    return o->password != NULL && (o->user == NULL || slice_equal(user, slice_of_text(o->user)));
 }
 
 static bool sink_credentials_are_right(const sink_session *session)
@@ -211,7 +225,8 @@ static void sink_on_data(sink_session *session, const smx_server_event *event)
 
 static void sink_on_body(sink_session *session, const smx_server_event *event)
 {
-    if (sink_fails(session, SINK_BODY, event->ticket))
+    bool begins = smx_message_size(session->message) == 0;
+    if (begins && sink_fails(session, SINK_BODY, event->ticket))
         return;
     if (smx_message_append(session->message, event->text) != 0)
         connection_abort(session->connection);
@@ -242,9 +257,9 @@ static void sink_on_eom(sink_session *session, const smx_server_event *event)
 {
     if (sink_fails(session, SINK_DOT, event->ticket))
         return;
-    bool lost = sink_fails(session, SINK_AFTER_DOT, event->ticket);
-    sink_record_message(session, lost ? 0 : 250);
-    if (!lost)
+    sink_fault fault = sink_faults_draw(&session->sink->options.faults, SINK_AFTER_DOT);
+    sink_record_message(session, fault.action == SINK_ACTION_NONE ? 250 : fault.code);
+    if (!sink_do_fault(session, fault, event->ticket))
         sink_answer_with(session, (sink_answer){.ticket = event->ticket,
                                                 .reply = SMX_REPLY(250, 2, 0, 0, "got it")});
 }
@@ -308,13 +323,13 @@ static size_t sink_data(void *owner, smx_slice in)
         closing = event.type == SMX_SERVER_CLOSE;
         sink_events[event.type](session, &event);
     }
-    smx_slice output = smx_server_session_output(session->machine);
-    if (output.len > 0 && !session->stalled && connection_queue(session->connection, output) != 0)
-        connection_abort(session->connection);
-    smx_server_session_sent(session->machine, output.len);
+    if (!session->over || closing)
+        sink_flush(session);
     if (closing)
         connection_close(session->connection);
-    connection_set_deadline(session->connection, smx_server_session_deadline(session->machine));
+    connection_set_deadline(session->connection,
+                            session->stalled ? SMX_DEADLINE_NEVER
+                                             : smx_server_session_deadline(session->machine));
     return session->stalled || session->over ? in.len : used;
 }
 
@@ -338,11 +353,12 @@ static void sink_drained(void *owner)
 static void sink_secured(void *owner, int error)
 {
     sink_session *session = owner;
-    if (session->sink->options.tls_implicit && error == 0) {
-        sink_pump(session);
+    if (error != 0) {
+        connection_close(session->connection);
         return;
     }
-    smx_server_session_tls_done(session->machine, loop_now(session->sink->loop), error);
+    if (!session->sink->options.tls_implicit)
+        smx_server_session_tls_done(session->machine, loop_now(session->sink->loop), 0);
     sink_pump(session);
 }
 
