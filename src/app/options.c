@@ -37,6 +37,8 @@ static void print_help(const cli_command *command)
     }
     print_option('h', "help", NULL, "this text");
     print_option('V', "version", NULL, "the version");
+    if (command->more != NULL)
+        (void)printf("\n%s", command->more);
 }
 
 int cli_wrong(const cli_command *command, const char *format, ...)

@@ -24,6 +24,7 @@ typedef struct cli_command {
     const char *help;  /* one line */
     const cli_option *options;
     size_t option_count;
+    const char *more; /* what --help tells behind the options, or NULL */
 } cli_command;
 
 typedef enum cli_result {
