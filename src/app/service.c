@@ -69,6 +69,11 @@ uint16_t service_port(const service *s, size_t nth)
     return worker_port(s->workers[0], nth);
 }
 
+mux *service_mux(service *s)
+{
+    return s->mux;
+}
+
 static void on_ended(void *arg)
 {
     service *s = arg;

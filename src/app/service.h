@@ -11,6 +11,8 @@ typedef struct service service;
 SMX_MUST_USE int service_new(config *c, log_sink *log, service **s, problem *p);
 /* Port of the `nth` listener of the configuration; 0 for a Unix socket. Before service_drain. */
 uint16_t service_port(const service *s, size_t nth);
+/* What the workers deliver with, for its counts. Lives as the service. */
+mux *service_mux(service *s);
 
 /* Serves. `ended(arg)` is called on some worker's thread when the last one has ended. */
 SMX_MUST_USE int service_start(service *s, void (*ended)(void *arg), void *arg, problem *p);
