@@ -10,6 +10,8 @@ static const command *const COMMANDS[] = {
     &command_serve,
     &command_check,
     &command_passwd,
+    &command_demo,
+    &command_sink,
 };
 
 const command *command_at(size_t nth)

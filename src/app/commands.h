@@ -14,6 +14,8 @@ typedef struct command {
 extern const command command_serve;
 extern const command command_check;
 extern const command command_passwd;
+extern const command command_demo;
+extern const command command_sink;
 
 /* The `nth` one, or NULL at the end. */
 const command *command_at(size_t nth);
