@@ -81,8 +81,8 @@ void demo_show_message(demo_show *show, const demo_outcome *outcome)
     }
     (void)printf("%*s%5u  ", show->column == 0 ? 2 : show->padding, "", outcome->number);
     paint(show, GREEN, "250 ");
-    int len = snprintf(cell, sizeof(cell), "%-5s%s", outcome->taker == NULL ? "?" : outcome->taker,
-                       outcome->failed == NULL ? "" : " *");
+    int len = snprintf(cell, sizeof(cell), outcome->failed == NULL ? "%s" : "%-5s *",
+                       outcome->taker == NULL ? "?" : outcome->taker);
     show->padding = len < CELL_WIDTH ? CELL_WIDTH - len : 1;
     paint(show, outcome->failed == NULL ? PLAIN : YELLOW, cell);
     show->has_failover = show->has_failover || outcome->failed != NULL;
