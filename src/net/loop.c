@@ -46,6 +46,9 @@ struct smx_loop {
     loop_post *first_post;
     loop_post *last_post;
     atomic_bool stopping;
+    _Atomic pthread_t thread; /* that runs the loop, once has_thread */
+    atomic_bool has_thread;
+    loop_turn_end own_posts; /* runs posts of this thread without waking it */
 
     timer_wheel *wheel;
     struct resolver *resolver; /* made at its first use */
@@ -56,7 +59,6 @@ struct smx_loop {
     loop_free_list large;
     loop_free_list small;
     struct bio_method_st *bio_method;
-    bool sigpipe_blocked;
     uv_loop_t own; /* used if the caller gave none */
     char read_buffer[LOOP_BLOCK];
     char plain_buffer[LOOP_BLOCK];
@@ -106,22 +108,29 @@ static void loop_on_check(uv_check_t *check)
     loop_run_turn_end(check->data);
 }
 
+static bool loop_is_own_thread(smx_loop *loop)
+{
+    return atomic_load(&loop->has_thread) &&
+           pthread_equal(atomic_load(&loop->thread), pthread_self()) != 0;
+}
+
 /* libuv writes without MSG_NOSIGNAL: a peer that went away must not end the program. Only this
  * thread is touched, and this is the first code that runs on it. */
-static void loop_block_sigpipe(smx_loop *loop)
+static void loop_enter_thread(smx_loop *loop)
 {
     sigset_t set;
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGPIPE);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    loop->sigpipe_blocked = true;
+    atomic_store(&loop->thread, pthread_self());
+    atomic_store(&loop->has_thread, true);
 }
 
 static void loop_on_prepare(uv_prepare_t *prepare)
 {
     smx_loop *loop = prepare->data;
-    if (!loop->sigpipe_blocked)
-        loop_block_sigpipe(loop);
+    if (!loop_is_own_thread(loop))
+        loop_enter_thread(loop);
     loop_run_turn_end(loop);
 }
 
@@ -140,7 +149,10 @@ int smx_loop_post(smx_loop *loop, smx_loop_fn *fn, void *arg)
         loop->last_post->next = post;
     loop->last_post = post;
     (void)pthread_mutex_unlock(&loop->post_mutex);
-    (void)uv_async_send(&loop->wake);
+    if (loop_is_own_thread(loop))
+        loop_at_turn_end(loop, &loop->own_posts);
+    else
+        (void)uv_async_send(&loop->wake);
     return 0;
 }
 
@@ -163,6 +175,11 @@ static void loop_run_posts(smx_loop *loop)
         free(post);
         post = next;
     }
+}
+
+static void loop_on_own_posts(loop_turn_end *self)
+{
+    loop_run_posts(list_member(self, smx_loop, own_posts));
 }
 
 static void loop_on_wake(uv_async_t *wake)
@@ -401,6 +418,7 @@ int smx_loop_new(struct uv_loop_s *uv, smx_loop **loop)
         return SMX_E_NOMEM;
     new->ticket = loop_first_ticket();
     new->uv = uv;
+    new->own_posts.fn = loop_on_own_posts;
     int error = SMX_E_IO;
     if (uv == NULL) {
         new->uv = &new->own;
