@@ -14,7 +14,7 @@ SECONDS_EACH ?= 60
 
 build:
 	@scripts/deps.sh build
-	@scripts/build.sh release
+	@scripts/build.sh release smtpmux
 
 demo: build
 	@build/smtpmux demo
@@ -41,14 +41,18 @@ fuzz:
 	@scripts/deps.sh build
 	@SECONDS_EACH=$(SECONDS_EACH) scripts/fuzz.sh
 
-bench bench-quick: build
+bench bench-quick:
 	@scripts/deps.sh test
+	@scripts/build.sh release
 	@scripts/peers.sh bench
 	@bench/run.py $(if $(filter bench-quick,$@),--quick)
 
-install: build
+install:
+	@scripts/deps.sh build
+	@scripts/build.sh release build.ninja
 	@meson configure build --prefix "$(PREFIX)"
-	@DESTDIR="$(DESTDIR)" meson install -C build --quiet
+	@scripts/build.sh release
+	@DESTDIR="$(DESTDIR)" meson install -C build --quiet --no-rebuild
 
 clean:
 	rm -rf build build-asan build-tsan build-fuzz

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Configures (once) and builds one kind of build.
-# Usage: scripts/build.sh release|asan|tsan|fuzz [configure]     (configure: do not build yet)
+# Usage: scripts/build.sh release|asan|tsan|fuzz [TARGET...]     (build.ninja: only configure)
 # Compiler warnings are errors; WERROR=false lets a compiler newer than Debian 12's through.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 options=("-Dwerror=${WERROR:-true}")
-case "${1:-}" in
+kind=${1:-}
+[ $# = 0 ] || shift
+case "$kind" in
   release) dir=build;      options+=(--buildtype=debugoptimized) ;;
   asan)    dir=build-asan; options+=(--buildtype=debug '-Db_sanitize=address,undefined') ;;
   # What gcc warns of with this sanitizer's code in between, the other builds have judged.
@@ -15,7 +17,7 @@ case "${1:-}" in
   fuzz)    dir=build-fuzz; options+=(--buildtype=debug -Doptimization=1 -Dfuzz=true)
            options+=('-Db_sanitize=address,undefined')
            export CC=clang ;;
-  *) echo "usage: $0 release|asan|tsan|fuzz [configure]" >&2; exit 64 ;;
+  *) echo "usage: $0 release|asan|tsan|fuzz [TARGET...]" >&2; exit 64 ;;
 esac
 [ "$dir" = build ] || options+=(-Db_lundef=false)
 
@@ -27,5 +29,4 @@ if [ ! -f "$dir/build.ninja" ]; then
     exit 1
   }
 fi
-[ "${2:-}" != configure ] || exit 0
-ninja -C "$dir" --quiet | { grep -vx 'ninja: no work to do.' || true; }
+ninja -C "$dir" --quiet "$@" | { grep -vx 'ninja: no work to do.' || true; }

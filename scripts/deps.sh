@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "$0")/apt.sh"
 
 build=(
-  ca-certificates gcc libc6-dev clang libclang-rt-14-dev make meson ninja-build pkg-config
+  ca-certificates gcc g++ libc6-dev clang libclang-rt-14-dev make meson ninja-build pkg-config
   libuv1-dev libssl-dev libc-ares-dev libgsasl-dev libfyaml-dev libjansson-dev libcrypt-dev
   libcmocka-dev
 )

@@ -28,13 +28,13 @@ tidy() {
   scripts/lint/tidy.py build-asan
 }
 
-
 # What the compilers and clang-tidy do not see. It cannot parse a compound literal behind a `?`.
 cpp_check() {
   mkdir -p build/.cppcheck
   cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
     --std=c11 -j "$(nproc)" --cppcheck-build-dir=build/.cppcheck -D_GNU_SOURCE \
     --suppress=unknownMacro --suppress=missingIncludeSystem --suppress=internalAstError \
+    --suppress=varFuncNullUB \
     --template='{file}:{line}: {message} [{id}]' -Iinclude -Isrc src
 }
 

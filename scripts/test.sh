@@ -57,7 +57,7 @@ scripts/peers.sh test || echo "Some peers are missing: the tests that need them 
 build release
 build asan
 has_suite build-asan tsan && tsan=true || tsan=false
-if $tsan; then build tsan configure; fi
+if $tsan; then build tsan build.ninja; fi
 
 # The linters take a core while the tests mostly wait; what they say stands at the end. In a
 # process group of their own, to be ended whole when this script is.

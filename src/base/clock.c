@@ -30,10 +30,10 @@ smx_slice clock_rfc5322(uint64_t wall_ms, char text[static CLOCK_TEXT])
     (void)localtime_r(&seconds, &local);
     long minutes = local.tm_gmtoff / 60;
     long distance = minutes < 0 ? -minutes : minutes;
-    int len = snprintf(text, CLOCK_TEXT, "%s, %d %s %d %02d:%02d:%02d %c%02ld%02ld",
-                       days[local.tm_wday], local.tm_mday, months[local.tm_mon],
-                       local.tm_year + 1900, local.tm_hour, local.tm_min, local.tm_sec,
-                       minutes < 0 ? '-' : '+', distance / 60, distance % 60);
+    int len =
+        snprintf(text, CLOCK_TEXT, "%s, %d %s %d %02d:%02d:%02d %c%02ld%02ld", days[local.tm_wday],
+                 local.tm_mday, months[local.tm_mon], local.tm_year + 1900, local.tm_hour,
+                 local.tm_min, local.tm_sec, minutes < 0 ? '-' : '+', distance / 60, distance % 60);
     return slice_of(text, len < 0 ? 0 : len < CLOCK_TEXT ? (size_t)len : CLOCK_TEXT - 1);
 }
 
@@ -42,8 +42,8 @@ smx_slice clock_rfc3339(uint64_t wall_ms, char text[static CLOCK_TEXT])
     time_t seconds = (time_t)(wall_ms / 1000);
     struct tm utc = {0};
     (void)gmtime_r(&seconds, &utc);
-    int len = snprintf(text, CLOCK_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-                       utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min,
-                       utc.tm_sec, (int)(wall_ms % 1000));
+    int len = snprintf(text, CLOCK_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900,
+                       utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                       (int)(wall_ms % 1000));
     return slice_of(text, len < 0 ? 0 : len < CLOCK_TEXT ? (size_t)len : CLOCK_TEXT - 1);
 }

@@ -122,8 +122,8 @@ bool slice_matches_glob(smx_slice text, smx_slice pattern)
         if (p < pattern.len && pattern.data[p] == '*') {
             star = p++;
             star_text = t;
-        } else if (p < pattern.len && (pattern.data[p] == '?' || ascii_lower(pattern.data[p]) ==
-                                                                     ascii_lower(text.data[t]))) {
+        } else if (p < pattern.len && (pattern.data[p] == '?' ||
+                                       ascii_lower(pattern.data[p]) == ascii_lower(text.data[t]))) {
             p++;
             t++;
         } else if (star != SIZE_MAX) {

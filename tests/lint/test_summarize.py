@@ -91,8 +91,9 @@ def test_meson__leak_found_after_the_last_case_fails(tree):
 
 
 def test_meson__status_that_no_case_explains_fails(tree):
-    folder = meson(tree, ("a", "1..1\nok 1 - x\n", "FAIL", 1))
-    assert summarize(tree, f"meson:m:1:{folder}")[:2] == (1, "1 passed, 1 failed")
+    skips = ("b", "1..1\nnot ok 1 # SKIP y\n", "FAIL", 0)
+    folder = meson(tree, ("a", "1..1\nok 1 - x\n", "FAIL", 1), skips)
+    assert summarize(tree, f"meson:m:2:{folder}")[:2] == (1, "1 passed, 1 failed, 1 skipped")
 
 
 @pytest.mark.parametrize("result", ["TIMEOUT", "INTERRUPT"])
