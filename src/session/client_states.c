@@ -45,9 +45,10 @@ const char *smx_client_phase_text(smx_client_phase phase)
 smx_client_phase session_client_phase(const smx_client_session *s)
 {
     client_expect what = session_client_next_expected(s);
-    /* Until its last octet is handed over the final dot belongs to the body (DESIGN 4.4). */
-    if (what == EXPECT_FINAL && s->state == CLIENT_STATE_FINAL && !s->transaction.end_sent)
-        return SMX_CLIENT_PHASE_BODY;
+    /* Until its last octet is handed over the final dot belongs to the body (DESIGN 4.4), and behind
+     * it nothing does, even if chunks of the body wait for their replies. */
+    if (s->state == CLIENT_STATE_FINAL && (what == EXPECT_FINAL || what == EXPECT_BDAT))
+        return s->transaction.end_sent ? SMX_CLIENT_PHASE_FINAL : SMX_CLIENT_PHASE_BODY;
     return what != EXPECT_NOTHING ? client_expect_phases[what] : client_states[s->state].phase;
 }
 
@@ -90,7 +91,7 @@ void session_client_dispatch(smx_client_session *s, const smx_reply_lines *reply
                              smx_client_event *event)
 {
     client_expect what = session_client_next_expected(s);
-    s->reply_phase = session_client_phase(s);
+    s->reply_phase = what == EXPECT_BDAT ? SMX_CLIENT_PHASE_BODY : session_client_phase(s);
     if (what != EXPECT_RSET)
         s->transaction.answered = true;
     if (what == EXPECT_NOTHING || s->unasked || client_reply_is_early(s, what)) {
