@@ -131,7 +131,8 @@ typedef struct smx_client_info {
 } smx_client_info;
 SMX_API void smx_client_get_info(const smx_client *client, smx_client_info *info);
 
-/* QUIT and close when ready, else close without a dot. `closed` follows. */
+/* QUIT and close when ready, else close without a dot. `closed` follows. QUIT's reply is waited for
+ * at most 5 seconds; a second call does not wait for it any more. */
 SMX_API void smx_client_close(smx_client *client);
 
 #ifdef __cplusplus

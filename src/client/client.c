@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { QUIT_MS = 5000 }; /* for the reply to QUIT */
+
 uint64_t client_now(const smx_client *client)
 {
     return loop_now(client->loop);
@@ -77,9 +79,7 @@ static void client_on_ready(smx_client *client, const smx_client_event *event)
     }
     client->was_ready = true;
     client_result_tell(client);
-    if (client->closing)
-        smx_client_close(client);
-    else
+    if (!client->closing)
         client->handler->ready(client->arg, client);
 }
 
@@ -112,7 +112,7 @@ static void client_on_body(smx_client *client, const smx_client_event *event)
 
 static void client_on_data_reply(smx_client *client, const smx_client_event *event)
 {
-    client->body_open = false;
+    client_body_end(client);
     client_result_refused(client, SMX_CLIENT_PHASE_DATA, SIZE_MAX, &event->reply);
 }
 
@@ -124,7 +124,7 @@ static void client_on_reply(smx_client *client, const smx_client_event *event)
 static void client_on_failed(smx_client *client, const smx_client_event *event)
 {
     client->failed = true;
-    client->body_open = false;
+    client_body_end(client);
     client_result_failed(client, event->failure);
     client_result_tell(client);
     connection_abort(client->connection);
@@ -152,6 +152,15 @@ static void (*const client_events[])(smx_client *, const smx_client_event *) = {
     [SMX_CLIENT_CLOSED] = client_on_closed,
 };
 
+/* The machine's deadline, but a server is not waited for that long only to say good-bye. */
+static void client_arm(smx_client *client)
+{
+    uint64_t due = smx_client_session_deadline(client->session);
+    if (client->closing && client->quit_by < due)
+        due = client->quit_by;
+    connection_set_deadline(client->connection, due);
+}
+
 size_t client_pump(smx_client *client, smx_slice in)
 {
     size_t used = 0;
@@ -166,7 +175,7 @@ size_t client_pump(smx_client *client, smx_slice in)
     if (client->failed)
         return in.len;
     client_push_output(client);
-    connection_set_deadline(client->connection, smx_client_session_deadline(client->session));
+    client_arm(client);
     return used;
 }
 
@@ -277,10 +286,22 @@ static void client_secured(void *owner, int error)
     (void)client_pump(client, (smx_slice){NULL, 0});
 }
 
+/* Without waiting for anything more. */
+static void client_cut(smx_client *client)
+{
+    assert(!client->active);
+    client->failed = true;
+    connection_abort(client->connection);
+}
+
 static void client_timeout(void *owner)
 {
     smx_client *client = owner;
-    if (client->session != NULL && !client->failed)
+    if (client->session == NULL || client->failed)
+        return;
+    if (client->closing && !client->active)
+        client_cut(client);
+    else
         (void)client_pump(client, (smx_slice){NULL, 0});
 }
 
@@ -298,9 +319,9 @@ static void client_free(smx_client *client)
 static void client_closed(void *owner)
 {
     smx_client *client = owner;
-    if (client->active) {
-        client->outcome.outcome = SMX_OUTCOME_FAILED;
-        client_result_tell(client);
+    if (client->active) { /* the loop is freed with its connections */
+        smx_client_session_fail(client->session, SMX_E_CLOSED);
+        (void)client_pump(client, (smx_slice){NULL, 0});
     }
     client->outcome.detail = client->detail;
     client->handler->closed(client->arg, client, &client->outcome);
@@ -389,7 +410,7 @@ int smx_client_submit(smx_client *client, const smx_submission *submission)
     client_result_begin(client);
     client->transactions++;
     client_push_output(client);
-    connection_set_deadline(client->connection, smx_client_session_deadline(client->session));
+    client_arm(client);
     return 0;
 }
 
@@ -406,19 +427,25 @@ int smx_client_cancel(smx_client *client)
 
 void smx_client_close(smx_client *client)
 {
+    bool again = client->closing && !client->active;
     client->closing = true;
+    if (again) {
+        client_cut(client);
+        return;
+    }
     if (client->failed)
         return;
+    client->quit_by = client_now(client) + QUIT_MS;
     if (client->session == NULL || !client->was_ready) {
-        client->failed = true;
+        client->outcome.error = SMX_E_CLOSED;
         client->outcome.phase = client_phase(client);
-        connection_close(client->connection);
+        client_cut(client);
     } else if (!smx_client_session_is_ready(client->session) ||
                smx_client_session_quit(client->session, client_now(client)) != 0) {
         client_end(client, SMX_E_CLOSED, NULL);
     } else {
         client_push_output(client);
-        connection_set_deadline(client->connection, smx_client_session_deadline(client->session));
+        client_arm(client);
     }
 }
 

@@ -69,19 +69,28 @@ static int body_step(smx_client *client, uint64_t size, bool *full)
     return body_send_pieces(client, pieces, count, size <= BODY_GATHER, full);
 }
 
+void client_body_end(smx_client *client)
+{
+    client->body_open = false;
+    if (client->block != NULL)
+        loop_block_give(client->loop, client->block);
+    client->block = NULL;
+}
+
 void client_body_send(smx_client *client)
 {
     uint64_t size = body_size(client);
-    bool full = false;
     int error = 0;
     client_push_output(client);
+    /* What stands before the body has to leave before it. */
+    bool full = smx_client_session_output(client->session).len > 0;
     while (client->position < size && error == 0 && !full)
         error = body_step(client, size, &full);
     if (error == SMX_E_AGAIN) { /* BODY comes again when the chunk before has its reply */
         client->body_open = false;
         return;
     }
-    if (error == 0 && client->position == size) {
+    if (error == 0 && !full && client->position == size) {
         client->body_open = false;
         error = smx_client_session_body_end(client->session, client_now(client));
         if (error == 0)
@@ -89,8 +98,6 @@ void client_body_send(smx_client *client)
     }
     if (error != 0)
         client_end(client, error, "the message could not be sent on");
-    if (client->block != NULL && !client->body_open) {
-        loop_block_give(client->loop, client->block);
-        client->block = NULL;
-    }
+    if (error != 0 || !client->body_open)
+        client_body_end(client);
 }

@@ -29,6 +29,7 @@ struct smx_client {
     bool failed;                 /* the session is over: `outcome` says why */
     bool closing;                /* smx_client_close was called */
     bool handshaking;            /* implicit TLS: the machine begins behind it */
+    uint64_t quit_by;            /* when closing: the reply to QUIT is not waited for longer */
     bool was_ready;
     uint32_t transactions;
 
@@ -61,6 +62,8 @@ SMX_MUST_USE int client_auth_finish(smx_client *client);
 
 /* client_body.c: sends as much of the body as the socket takes. */
 void client_body_send(smx_client *client);
+/* The body is over, whether all of it was sent or not. */
+void client_body_end(smx_client *client);
 
 /* client_result.c */
 void client_result_begin(smx_client *client);

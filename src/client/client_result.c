@@ -100,8 +100,11 @@ void client_result_failed(smx_client *client, const smx_client_failure *failure)
     smx_client_result *r = &client->outcome;
     if (client->active && !failure->in_transaction)
         return; /* the result is known already */
-    if (!client->active)
+    if (!client->active) {
         arena_reset(&client->arena);
+        *r = (smx_client_result){.refused = SIZE_MAX};
+    }
+    r->refused = SIZE_MAX;
     r->outcome = failure->outcome_unknown ? SMX_OUTCOME_UNKNOWN
                  : client->cancelled      ? SMX_OUTCOME_GIVEN_UP
                                           : SMX_OUTCOME_FAILED;
@@ -118,7 +121,7 @@ void client_result_tell(smx_client *client)
     if (!client->active)
         return;
     client->active = false;
-    client->body_open = false;
+    client_body_end(client);
     client->outcome.detail = client->detail;
     client->handler->result(client->arg, client, &client->outcome);
 }
