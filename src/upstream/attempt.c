@@ -6,8 +6,6 @@
 
 #include "upstream/pool_internal.h"
 
-static void attempt_start(upstream_attempt *attempt);
-
 static uint64_t attempt_now(const upstream_attempt *attempt)
 {
     return loop_now(attempt->pool->loop);
@@ -122,8 +120,8 @@ static uint64_t attempt_due(const upstream_attempt *attempt)
     if (info.phase >= SMX_CLIENT_PHASE_BODY)
         return due;
     uint64_t from = attempt->reused ? attempt->ready_at : info.connected_at;
-    if (from == 0) /* the connect's own limit holds */
-        from = attempt->connection->opened + r->connect_ms;
+    if (from == 0) /* until it is connected the connect's own limit holds: it is looked at again */
+        from = attempt_now(attempt);
     return from + r->data_ms < due ? from + r->data_ms : due;
 }
 
@@ -170,11 +168,13 @@ static void attempt_timeout(timer_entry *self)
 
 /* ---- a connection ---- */
 
-void attempt_connection_ready(upstream_attempt *attempt, pool_connection *c)
+attempt_use attempt_connection_ready(upstream_attempt *attempt, pool_connection *c)
 {
     smx_reply reply = {0};
     attempt->unsuitable = attempt_judge(attempt, smx_client_capabilities(c->client), &reply);
     pool_move(c, POOL_BUSY);
+    attempt->connection = NULL;
+    c->attempt = NULL;
     int error = 0;
     if (attempt->unsuitable == NULL)
         error = smx_client_submit(c->client, &attempt->request.submission);
@@ -183,16 +183,22 @@ void attempt_connection_ready(upstream_attempt *attempt, pool_connection *c)
         attempt->ready_at = attempt_now(attempt);
         c->attempt = attempt;
         attempt_arm(attempt);
-        return;
+        return ATTEMPT_USES;
     }
-    attempt->connection = NULL;
-    c->attempt = NULL;
+    if (error == SMX_E_STATE)
+        return ATTEMPT_FINDS_IT_DEAD;
     attempt_tell_local(attempt, error, "");
     if (attempt->unsuitable != NULL)
         attempt->local.outcome = SMX_OUTCOME_REFUSED;
     attempt->local.phase = SMX_CLIENT_PHASE_MAIL;
     attempt->local.reply = reply;
-    pool_connection_free(c);
+    return ATTEMPT_LEAVES;
+}
+
+void attempt_fresh_is_dead(upstream_attempt *attempt)
+{
+    attempt_tell_local(attempt, SMX_E_PROTOCOL, "");
+    attempt->local.phase = SMX_CLIENT_PHASE_MAIL;
 }
 
 /* 421 says that this connection is over, not that the provider would not take the message; 4.7.x says
@@ -206,8 +212,9 @@ static bool attempt_is_mere_421(const upstream_attempt *attempt, const smx_clien
 
 static bool attempt_try_again(upstream_attempt *attempt, const smx_client_result *r)
 {
-    if (attempt->cancelled || attempt->timed_out || r->outcome == SMX_OUTCOME_ACCEPTED ||
-        r->outcome == SMX_OUTCOME_UNKNOWN || attempt_now(attempt) >= attempt->request.deadline)
+    if (attempt->cancelled || attempt->timed_out || attempt->pool->cut ||
+        r->outcome == SMX_OUTCOME_ACCEPTED || r->outcome == SMX_OUTCOME_UNKNOWN ||
+        attempt_now(attempt) >= attempt->request.deadline)
         return false;
     if (attempt->reused && r->outcome == SMX_OUTCOME_FAILED && r->first_reply_missing)
         return true;
@@ -223,7 +230,7 @@ void attempt_result(upstream_attempt *attempt, const smx_client_result *result)
         pool_connection *old = attempt->connection;
         attempt->connection = NULL;
         attempt->reused = false;
-        attempt->fresh_only = true;
+        attempt->waiter.fresh = true;
         pool_drop(old);
         attempt_start(attempt);
         return;
@@ -272,16 +279,30 @@ static void attempt_granted(void *arg)
     }
 }
 
-static void attempt_start(upstream_attempt *attempt)
+/* Takes an idle connection. One whose end was seen in this turn is still among them. */
+static bool attempt_use_idle(upstream_attempt *attempt)
 {
-    pool_connection *c = attempt->fresh_only ? NULL : pool_take_idle(attempt->pool);
-    attempt->tries++;
-    if (c != NULL) {
+    for (pool_connection *c; (c = pool_take_idle(attempt->pool)) != NULL;) {
         attempt->reused = true;
+        attempt_use use = attempt_connection_ready(attempt, c);
+        if (use == ATTEMPT_FINDS_IT_DEAD) {
+            pool_drop(c);
+            continue;
+        }
         upstream_count(attempt->pool->upstream, UPSTREAM_COUNT_reused);
-        attempt_connection_ready(attempt, c);
-        return;
+        if (use == ATTEMPT_LEAVES)
+            pool_connection_free(c);
+        return true;
     }
+    attempt->reused = false;
+    return false;
+}
+
+void attempt_start(upstream_attempt *attempt)
+{
+    attempt->tries++;
+    if (!attempt->waiter.fresh && attempt_use_idle(attempt))
+        return;
     attempt->waiting = !upstream_permit_take(attempt->pool->upstream, &attempt->waiter);
     if (attempt->waiting)
         attempt_arm(attempt);
@@ -292,7 +313,7 @@ static void attempt_start(upstream_attempt *attempt)
 int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
                          upstream_attempt **out)
 {
-    if (pool->ending)
+    if (pool->ending || pool->cut)
         return SMX_E_CLOSED;
     upstream_attempt *attempt = calloc(1, sizeof(*attempt));
     if (attempt == NULL)

@@ -33,7 +33,8 @@ static void pool_end_told(loop_turn_end *self)
 
 void pool_check_end(upstream_pool *pool)
 {
-    if (!pool->ending || pool->closed == NULL || pool->attempts.count > 0)
+    if (!pool->ending || pool->closed == NULL || pool->attempts.count > 0 ||
+        upstream_holder_is_asked(pool->upstream, &pool->holder))
         return;
     for (size_t i = 0; i < POOL_STATES; i++)
         if (pool->connections[i].count > 0)
@@ -49,6 +50,8 @@ void pool_drop(pool_connection *c)
         upstream_connection_taken(c->pool->upstream, &c->pool->holder);
     pool_move(c, POOL_CLOSING);
     smx_client_close(c->client);
+    if (c->pool->cut && c->attempt == NULL)
+        smx_client_close(c->client); /* does not wait for the reply to QUIT */
 }
 
 /* ---- callbacks of a connection's client ---- */
@@ -62,31 +65,51 @@ static bool pool_is_worn(const pool_connection *c)
            loop_now(c->pool->loop) - c->opened >= pool_setting(o->max_age_ms, AGE_DEFAULT_MS);
 }
 
+static void pool_rest(pool_connection *c)
+{
+    upstream_pool *pool = c->pool;
+    c->idle_since = loop_now(pool->loop);
+    pool_move(c, POOL_IDLE);
+    if (pool->sweep.node.owner == NULL)
+        timer_set(loop_timers(pool->loop), &pool->sweep, c->idle_since + SWEEP_MS);
+}
+
+/* Gives it to the first who waits. False: that one has no use for it. */
+static bool pool_serve_waiter(pool_connection *c, const upstream_waiter *waiter)
+{
+    upstream_attempt *attempt = waiter->arg;
+    attempt->waiting = false;
+    attempt->reused = true;
+    switch (attempt_connection_ready(attempt, c)) {
+    case ATTEMPT_USES:
+        upstream_count(c->pool->upstream, UPSTREAM_COUNT_reused);
+        return true;
+    case ATTEMPT_FINDS_IT_DEAD:
+        pool_drop(c);
+        attempt_start(attempt);
+        return true;
+    case ATTEMPT_LEAVES:
+        break;
+    }
+    return false;
+}
+
 void pool_connection_free(pool_connection *c)
 {
     upstream_pool *pool = c->pool;
-    upstream_waiter *waiter = NULL;
-    if (pool_is_worn(c)) {
-        pool_drop(c);
-        return;
-    }
-    switch (upstream_connection_free(pool->upstream, &pool->holder, &waiter)) {
-    case UPSTREAM_NEXT_WAITER: {
-        upstream_attempt *attempt = waiter->arg;
-        attempt->waiting = false;
-        attempt->reused = true;
-        attempt_connection_ready(attempt, c);
-        break;
-    }
-    case UPSTREAM_NEXT_CLOSE:
-        pool_drop(c);
-        break;
-    case UPSTREAM_NEXT_IDLE:
-        c->idle_since = loop_now(pool->loop);
-        pool_move(c, POOL_IDLE);
-        if (pool->sweep.node.owner == NULL)
-            timer_set(loop_timers(pool->loop), &pool->sweep, c->idle_since + SWEEP_MS);
-        break;
+    bool settled = false;
+    while (!settled) {
+        upstream_waiter *waiter = NULL;
+        upstream_next next = UPSTREAM_NEXT_CLOSE;
+        settled = true;
+        if (!pool_is_worn(c))
+            next = upstream_connection_free(pool->upstream, &pool->holder, &waiter);
+        if (next == UPSTREAM_NEXT_WAITER)
+            settled = pool_serve_waiter(c, waiter);
+        else if (next == UPSTREAM_NEXT_IDLE)
+            pool_rest(c);
+        else
+            pool_drop(c);
     }
 }
 
@@ -94,10 +117,16 @@ static void pool_client_ready(void *arg, smx_client *client)
 {
     (void)client;
     pool_connection *c = arg;
-    if (c->attempt != NULL)
-        attempt_connection_ready(c->attempt, c);
-    else if (c->node.owner != &c->pool->connections[POOL_CLOSING])
+    upstream_attempt *attempt = c->attempt;
+    if (c->node.owner == &c->pool->connections[POOL_CLOSING])
+        return;
+    attempt_use use = attempt == NULL ? ATTEMPT_LEAVES : attempt_connection_ready(attempt, c);
+    if (use == ATTEMPT_LEAVES) {
         pool_connection_free(c);
+    } else if (use == ATTEMPT_FINDS_IT_DEAD) {
+        pool_drop(c);
+        attempt_fresh_is_dead(attempt);
+    }
 }
 
 static void pool_client_result(void *arg, smx_client *client, const smx_client_result *result)
@@ -197,6 +226,8 @@ static void pool_release_idle(void *arg)
     list_node *oldest = pool->connections[POOL_IDLE].first;
     if (oldest != NULL)
         pool_drop(list_member(oldest, pool_connection, node));
+    upstream_holder_answer(pool->upstream, &pool->holder, oldest != NULL);
+    pool_check_end(pool);
 }
 
 /* ---- life ---- */
@@ -262,6 +293,9 @@ void upstream_pool_close(upstream_pool *pool, void (*closed)(void *arg), void *a
 void upstream_pool_abort(upstream_pool *pool)
 {
     static const pool_state alive[] = {POOL_OPENING, POOL_BUSY};
+    pool->cut = true;
+    for (list_node *n = pool->connections[POOL_CLOSING].first; n != NULL; n = n->next)
+        smx_client_close(list_member(n, pool_connection, node)->client);
     for (size_t i = 0; i < sizeof(alive) / sizeof(alive[0]); i++) {
         list_node *next;
         for (list_node *n = pool->connections[alive[i]].first; n != NULL; n = next) {

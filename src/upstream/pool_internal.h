@@ -23,6 +23,7 @@ struct upstream_pool {
     upstream_holder holder;
     timer_entry sweep; /* closes what was idle for too long */
     bool ending;
+    bool cut; /* upstream_pool_abort was called: nothing is tried again */
     void (*closed)(void *arg);
     void *closed_arg;
     loop_turn_end ended; /* tells `closed` in a later step */
@@ -45,8 +46,7 @@ struct upstream_attempt {
     upstream_request request;
     pool_connection *connection;
     upstream_waiter waiter;
-    bool waiting;    /* in the queue for a permit */
-    bool fresh_only; /* only a new connection will do */
+    bool waiting; /* in the queue for a permit */
     bool retried_421;
     bool cancelled;
     bool timed_out;
@@ -75,7 +75,16 @@ void pool_connection_free(pool_connection *c);
 void pool_check_end(upstream_pool *pool);
 
 /* attempt.c */
-void attempt_connection_ready(upstream_attempt *attempt, pool_connection *c);
+typedef enum attempt_use {
+    ATTEMPT_USES,          /* it is busy with the attempt now */
+    ATTEMPT_LEAVES,        /* the attempt's result is known without it */
+    ATTEMPT_FINDS_IT_DEAD, /* it takes no transaction: the attempt needs another one */
+} attempt_use;
+SMX_MUST_USE attempt_use attempt_connection_ready(upstream_attempt *attempt, pool_connection *c);
+/* Looks for a connection: an idle one, or a permit for a fresh one. */
+void attempt_start(upstream_attempt *attempt);
+/* Its fresh connection was dead as soon as it was ready. */
+void attempt_fresh_is_dead(upstream_attempt *attempt);
 void attempt_result(upstream_attempt *attempt, const smx_client_result *result);
 /* Ends an attempt that waits for a permit. */
 void attempt_end_waiting(upstream_attempt *attempt);

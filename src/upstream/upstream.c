@@ -109,15 +109,35 @@ void upstream_holder_remove(upstream *u, upstream_holder *holder)
     (void)pthread_mutex_unlock(&u->mutex);
 }
 
-/* Asks one worker to give up an idle connection. The ask is not kept: its answer is a permit. */
+/* Asks one worker to give up an idle connection that it was not asked for yet. */
 static void upstream_ask_release(upstream *u, const smx_loop *asker)
 {
     for (list_node *n = u->holders.first; n != NULL; n = n->next) {
         upstream_holder *holder = list_member(n, upstream_holder, node);
-        if (holder->loop != asker && holder->idle > 0 &&
-            smx_loop_post(holder->loop, holder->release, holder->arg) == 0)
+        if (holder->loop != asker && holder->idle > holder->asked &&
+            smx_loop_post(holder->loop, holder->release, holder->arg) == 0) {
+            holder->asked++;
             return;
+        }
     }
+}
+
+void upstream_holder_answer(upstream *u, upstream_holder *holder, bool closed)
+{
+    (void)pthread_mutex_lock(&u->mutex);
+    holder->asked--;
+    const list_node *first = u->waiters.first;
+    if (!closed && first != NULL)
+        upstream_ask_release(u, list_member(first, upstream_waiter, node)->loop);
+    (void)pthread_mutex_unlock(&u->mutex);
+}
+
+bool upstream_holder_is_asked(upstream *u, const upstream_holder *holder)
+{
+    (void)pthread_mutex_lock(&u->mutex);
+    bool asked = holder->asked > 0;
+    (void)pthread_mutex_unlock(&u->mutex);
+    return asked;
 }
 
 bool upstream_permit_take(upstream *u, upstream_waiter *waiter)
@@ -164,7 +184,7 @@ upstream_next upstream_connection_free(upstream *u, upstream_holder *holder,
     upstream_waiter *w = first == NULL ? NULL : list_member(first, upstream_waiter, node);
     if (w == NULL) {
         holder->idle++;
-    } else if (w->loop == holder->loop) {
+    } else if (w->loop == holder->loop && !w->fresh) {
         list_remove(first);
         *waiter = w;
         next = UPSTREAM_NEXT_WAITER;

@@ -89,6 +89,7 @@ typedef struct upstream_waiter {
     smx_loop *loop;
     smx_loop_fn *granted; /* posted to `loop` with `arg`: the permit is the waiter's */
     void *arg;
+    bool fresh; /* a connection that was open before will not do */
 } upstream_waiter;
 
 /* Embedded in each worker's pool: whom to ask for an idle connection when permits run out. */
@@ -97,10 +98,15 @@ typedef struct upstream_holder {
     smx_loop *loop;
     smx_loop_fn *release; /* posted to `loop` with `arg`: close an idle connection */
     void *arg;
-    size_t idle; /* under the record's mutex */
+    size_t idle;  /* under the record's mutex, as: */
+    size_t asked; /* `release` calls under way */
 } upstream_holder;
 void upstream_holder_add(upstream *u, upstream_holder *holder);
 void upstream_holder_remove(upstream *u, upstream_holder *holder);
+/* In answer to `release`: whether there was a connection to close. If not, another worker is asked. */
+void upstream_holder_answer(upstream *u, upstream_holder *holder, bool closed);
+/* Whether a `release` call is still to come. */
+bool upstream_holder_is_asked(upstream *u, const upstream_holder *holder);
 
 /* True: the permit is taken. False: the waiter queues, first come first served over all workers, and
  * a worker with an idle connection is asked to close it. */
@@ -116,7 +122,8 @@ typedef enum upstream_next {
     UPSTREAM_NEXT_IDLE,   /* nobody waits: it is counted as idle with its holder */
     UPSTREAM_NEXT_WAITER, /* the first waiter is of the same loop: it is *waiter, off the queue now,
                              and gets the connection itself */
-    UPSTREAM_NEXT_CLOSE,  /* another worker waits: close it, so that the permit goes there */
+    UPSTREAM_NEXT_CLOSE, /* another worker waits, or somebody who needs a fresh one: close it, so that
+                             the permit goes there */
 } upstream_next;
 upstream_next upstream_connection_free(upstream *u, upstream_holder *holder,
                                        upstream_waiter **waiter);
