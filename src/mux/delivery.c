@@ -13,6 +13,7 @@ enum {
     CONNECT_MS = 5000, /* while another usable upstream remains (DESIGN 4.2) */
     DATA_MS = 8000,
     REASONS_MAX = 400, /* octets of reasons that a client is told */
+    ANSWER_AGAIN_MS = 100,
 };
 
 typedef struct delivery {
@@ -31,7 +32,10 @@ typedef struct delivery {
     buffer reasons;
     size_t received;   /* octets of our own field at the start of `header` */
     smx_reply refusal; /* the first 5xx of an upstream; its text is in the transaction */
-    bool temporary;    /* some upstream may take it later */
+    timer_entry again; /* when there was no memory for the reply: the reply */
+    uint16_t code;
+    smx_enhanced enhanced;
+    bool temporary; /* some upstream may take it later */
     bool client_gone;
 } delivery;
 
@@ -48,22 +52,40 @@ static const char *delivery_upstream_name(const delivery *d)
 
 /* ---- the end ---- */
 
-static void delivery_finish(delivery *d, mux_outcome outcome, const smx_reply *reply)
+/* The transaction waits for its reply, come what may: without memory for it, it is given later, and
+ * without its text. */
+static void delivery_answer(delivery *d, const smx_reply *reply)
 {
     mux_worker *worker = d->worker;
-    smx_ticket ticket = d->ticket;
-    d->record->outcome = outcome;
-    d->record->has_outcome = true;
-    smx_transaction_on_gone(d->tx, NULL, NULL);
+    d->code = reply->code;
+    d->enhanced = reply->enhanced;
+    int error = smx_transaction_reply(worker->server, d->ticket, reply);
+    if (error == SMX_E_NOMEM) {
+        timer_set(loop_timers(worker->loop), &d->again, loop_now(worker->loop) + ANSWER_AGAIN_MS);
+        return;
+    }
     list_remove(&d->node);
-    buffer_free(&d->header);
-    buffer_free(&d->reasons);
-    int error = smx_transaction_reply(worker->server, ticket, reply);
     if (error != 0 && worker->log != NULL) {
         smx_log_field fields[] = {{"reason", slice_of_text(smx_error_text(error))}};
         worker->log(worker->log_arg, SMX_LOG_ERROR, "reply_lost", 0, fields, 1);
     }
     mux_worker_check_drained(worker);
+}
+
+static void delivery_answer_again(timer_entry *self)
+{
+    delivery *d = list_member(self, delivery, again);
+    delivery_answer(d, &(smx_reply){d->code, d->enhanced, {NULL, 0}});
+}
+
+static void delivery_finish(delivery *d, mux_outcome outcome, const smx_reply *reply)
+{
+    d->record->outcome = outcome;
+    d->record->has_outcome = true;
+    smx_transaction_on_gone(d->tx, NULL, NULL);
+    buffer_free(&d->header);
+    buffer_free(&d->reasons);
+    delivery_answer(d, reply);
 }
 
 /* A reply with a text that is composed; when memory is short the code alone must do. */
@@ -156,6 +178,8 @@ static int delivery_compose(delivery *d, const upstream_options *o, smx_submissi
     int error = smx_message_header(message, &original);
     if (error != 0)
         return error;
+    if (header.data == NULL)
+        return SMX_E_NOMEM;
     bool edited = header.data != original.data || header.len != original.len;
     buffer_truncate(&d->header, d->received);
     d->envelope = *smx_transaction_envelope(d->tx);
@@ -269,16 +293,18 @@ static void delivery_suspend(delivery *d, const upstream_result *result)
         delivery_log_attempt(d, result, SMX_LOG_ERROR, "upstream_suspended");
 }
 
-/* Keeps the first refusal: it is what the client is told if all the others refuse too. */
+/* Keeps the first refusal: it is what the client is told if all the others refuse too. When memory is
+ * short the code alone must do. */
 static void delivery_keep_refusal(delivery *d, const upstream_result *result)
 {
     buffer text = {0};
-    if (d->refusal.code == 0 &&
-        mux_report_text(&text, delivery_upstream_name(d), &d->envelope, result->client) == 0) {
+    if (d->refusal.code != 0)
+        return;
+    d->refusal = result->client->reply;
+    d->refusal.text = (smx_slice){NULL, 0};
+    if (mux_report_text(&text, delivery_upstream_name(d), &d->envelope, result->client) == 0) {
         smx_slice composed = buffer_slice(&text);
         char *kept = smx_transaction_alloc(d->tx, composed.len + 1);
-        d->refusal = result->client->reply;
-        d->refusal.text = (smx_slice){NULL, 0};
         if (kept != NULL) {
             memcpy(kept, composed.data, composed.len);
             d->refusal.text = slice_of(kept, composed.len);
@@ -388,6 +414,7 @@ static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, mux_user 
         .user = user,
         .record = smx_transaction_value(tx),
         .order = order,
+        .again = {.fn = delivery_answer_again},
         .deadline = loop_now(worker->loop) + (patience == 0 ? DEADLINE_DEFAULT_MS : patience),
     };
     if (delivery_add_received(d) != 0) {

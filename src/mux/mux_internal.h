@@ -34,7 +34,6 @@ struct mux_worker {
     uint64_t random; /* state of the generator that seeds selections */
     timer_entry drain_timer;
     bool cut; /* the drain's time is over: nothing new is tried */
-    bool draining;
     size_t pools_open;
     void (*drained)(void *arg);
     void *drained_arg;

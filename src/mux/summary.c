@@ -57,16 +57,19 @@ static smx_slice summary_message_id(const smx_transaction *tx)
 static void summary_after(void *arg, smx_transaction *tx, smx_reply *reply)
 {
     mux_worker *worker = arg;
+    static const mux_record none = {0};
     const mux_record *record = smx_transaction_value(tx);
     const smx_session_view *session = smx_transaction_session(tx);
     const smx_envelope *envelope = smx_transaction_envelope(tx);
+    if (record == NULL) /* there was no memory for it */
+        record = &none;
     mux_outcome outcome = summary_outcome(record, reply);
     summary_numbers n;
     char client[SMX_ADDRESS_TEXT];
     atomic_fetch_add_explicit(&worker->mux->outcomes[outcome], 1, memory_order_relaxed);
     if (worker->log == NULL)
         return;
-    uint64_t took = loop_now(worker->loop) - record->started;
+    uint64_t took = record == &none ? 0 : loop_now(worker->loop) - record->started;
     smx_log_field fields[] = {
         {"id", smx_transaction_id(tx)},
         {"user", session->user},

@@ -122,13 +122,16 @@ static void worker_pool_closed(void *arg)
     if (--worker->pools_open > 0)
         return;
     timer_clear(&worker->drain_timer);
-    worker->drained(worker->drained_arg);
+    void (*drained)(void *) = worker->drained;
+    worker->drained = NULL;
+    if (drained != NULL)
+        drained(worker->drained_arg);
 }
 
 /* Pools close when no delivery needs them any more. */
 void mux_worker_check_drained(mux_worker *worker)
 {
-    if (!worker->draining || worker->pools_open > 0 || worker->deliveries.count > 0)
+    if (worker->drained == NULL || worker->pools_open > 0 || worker->deliveries.count > 0)
         return;
     worker->pools_open = worker->mux->options->upstream_count;
     for (size_t i = 0; i < worker->mux->options->upstream_count; i++)
@@ -137,7 +140,6 @@ void mux_worker_check_drained(mux_worker *worker)
 
 void mux_worker_drain(mux_worker *worker, uint64_t deadline, void (*done)(void *arg), void *arg)
 {
-    worker->draining = true;
     worker->drained = done;
     worker->drained_arg = arg;
     timer_set(loop_timers(worker->loop), &worker->drain_timer, deadline);
