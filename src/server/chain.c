@@ -161,8 +161,10 @@ void chain_reply(smx_transaction *tx, const smx_reply *reply)
     if (p->listener->options.lmtp) {
         smx_ticket ticket = p->ticket;
         p->ticket = 0;
-        if (chain_answer_each(p, ticket, reply) == SMX_E_NOMEM)
+        if (chain_answer_each(p, ticket, reply) != 0) {
             peer_cut(p);
+            return;
+        }
     } else {
         peer_answer(p, reply);
     }

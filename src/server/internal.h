@@ -156,6 +156,7 @@ struct peer {
     bool may_xclient;
     bool asking;  /* hooks: nothing is read on */
     bool gone;    /* no more octets are wanted: the machine's last events are due */
+    bool full;    /* the client does not read its replies: nothing is read of it */
     bool running; /* the machine is being fed */
     smx_address counted_client;
 };

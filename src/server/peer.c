@@ -14,6 +14,7 @@
 enum {
     SETUP_MS = 30000, /* for a PROXY header, and for a handshake */
     TRIM_MS = 1000,   /* a session without anything to do gives its buffers back */
+    FULL_MS = 100,    /* a client that does not read its replies is looked at this often */
 };
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -28,6 +29,8 @@ static void peer_set_deadline(peer *p)
         due = earlier(due, smx_server_session_deadline(p->machine));
     if (p->hooks != NULL)
         due = earlier(due, hook_session_deadline(p->hooks));
+    if (p->full)
+        due = earlier(due, loop_now(p->server->loop) + FULL_MS);
     connection_set_deadline(p->connection, due);
 }
 
@@ -134,8 +137,19 @@ void peer_answer(peer *p, const smx_reply *reply)
     (void)error;
 }
 
+/* A client that sends commands and reads no replies must not fill our memory. */
+static void peer_look_at_queue(peer *p)
+{
+    size_t queued = connection_queued(p->connection);
+    bool full = p->full ? queued >= CONNECTION_LOW : queued >= CONNECTION_HIGH;
+    if (full != p->full)
+        connection_pause(p->connection, full);
+    p->full = full;
+}
+
 static void peer_settle(peer *p)
 {
+    peer_look_at_queue(p);
     smx_server_session_info info;
     smx_server_session_get_info(p->machine, &info);
     bool waiting = info.waiting || p->asking;

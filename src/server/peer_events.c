@@ -96,7 +96,10 @@ static void event_starttls(peer *p, const smx_server_event *event)
 static void event_tls(peer *p, const smx_server_event *event)
 {
     (void)event;
+    /* Nothing that was said on clear text counts behind it (RFC 3207 section 4.2, ATTACKS 17). */
     p->view.helo = (smx_slice){0};
+    peer_set_user(p, NULL);
+    trust_apply(p);
     peer_secure(p);
 }
 

@@ -103,17 +103,20 @@ static smx_reply answer_later(void *arg, smx_transaction *tx)
     return SMX_LATER;
 }
 
-static int setup(void **state, bool with_hooks)
+typedef enum manner { PLAIN_SMTP, WITH_HOOKS, LMTP } manner;
+
+static int setup(void **state, manner how)
 {
     static smx_hook_fn *const functions[] = {change_all, answer_from_within, change_all};
     (void)fixture_setup(state);
     fixture *f = *state;
     f->options.log = NULL;
+    f->listener.lmtp = how == LMTP;
     f->options.find_user = find_user;
     f->listener.auth = SMX_AUTH_REQUIRED;
     f->listener.allow_insecure_auth = true;
     f->options.handler = answer_later;
-    for (size_t i = 0; i < 3 && with_hooks; i++) {
+    for (size_t i = 0; i < 3 && how == WITH_HOOKS; i++) {
         hooks[i] = (smx_hook){.version = SMX_HOOK_VERSION,
                               .name = "hungry",
                               .on_error = SMX_ON_ERROR_CONTINUE,
@@ -143,7 +146,8 @@ static bool whole_session(fixture *f)
     client *c = client_open(f);
     bool good = client_hear(c) && c->reply[0] == '2';
     for (size_t i = 0; good && i < sizeof(lines) / sizeof(lines[0]); i++) {
-        client_say(c, lines[i]);
+        bool hello = i == 0 && f->listener.lmtp;
+        client_say(c, hello ? "LHLO client.example" : lines[i]);
         good = client_hear(c) && c->reply[0] < '4';
     }
     client_close(c);
@@ -151,12 +155,12 @@ static bool whole_session(fixture *f)
     return good;
 }
 
-static void fail_each_allocation(bool with_hooks)
+static void fail_each_allocation(manner how)
 {
     size_t failures = 0;
     for (size_t nth = 0;; nth++) {
         void *state;
-        assert_int_equal(setup(&state, with_hooks), 0);
+        assert_int_equal(setup(&state, how), 0);
         has_failed = false;
         until_failure = nth;
         bool good = whole_session(state);
@@ -175,13 +179,19 @@ static void fail_each_allocation(bool with_hooks)
 static void server_oom__each_failing_allocation_of_a_session_is_survived(void **state)
 {
     (void)state;
-    fail_each_allocation(false);
+    fail_each_allocation(PLAIN_SMTP);
 }
 
 static void server_oom__each_failing_allocation_with_hooks_is_survived(void **state)
 {
     (void)state;
-    fail_each_allocation(true);
+    fail_each_allocation(WITH_HOOKS);
+}
+
+static void server_oom__each_failing_allocation_of_lmtp_is_survived(void **state)
+{
+    (void)state;
+    fail_each_allocation(LMTP);
 }
 
 /* Constructors, on the test's own thread. */
@@ -222,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(server_oom__each_failing_allocation_of_a_session_is_survived),
         cmocka_unit_test(server_oom__each_failing_allocation_with_hooks_is_survived),
+        cmocka_unit_test(server_oom__each_failing_allocation_of_lmtp_is_survived),
         cmocka_unit_test(server_oom__each_failing_allocation_of_a_new_server_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

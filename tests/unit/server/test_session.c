@@ -496,6 +496,64 @@ static void server_session__idle_session_holds_no_transaction(void **state)
     client_close(c);
 }
 
+typedef struct queue_look {
+    fixture *f;
+    bool full;
+    size_t queued;
+} queue_look;
+
+static void look_at_queue(void *arg)
+{
+    queue_look *look = arg;
+    const peer *p = list_member(look->f->server->open.first, peer, node);
+    look->full = p->full;
+    look->queued = connection_queued(p->connection);
+}
+
+enum { RECIPIENTS = 100, REPLIES = RECIPIENTS + 2 };
+
+/* One message; messages have no limit. */
+static smx_slice make_message(buffer *b)
+{
+    assert_int_equal(buffer_append_text(b, "MAIL FROM:<>\r\n"), 0);
+    for (int i = 0; i < RECIPIENTS; i++)
+        assert_int_equal(buffer_append_text(b, "RCPT TO:<b@to.example>\r\n"), 0);
+    assert_int_equal(buffer_append_text(b, "BDAT 2 LAST\r\n\r\n"), 0);
+    return buffer_slice(b);
+}
+
+static void server_session__client_that_does_not_read_is_not_read(void **state)
+{
+    fixture *f = *state;
+    queue_look look = {.f = f};
+    buffer b = {0};
+    fixture_start(f);
+    client *c = client_greet(f);
+    smx_slice one = make_message(&b);
+    size_t sent = 0;
+    uint64_t end = clock_monotonic_ms() + 30000;
+    while (!look.full && clock_monotonic_ms() < end) {
+        ssize_t now = 1;
+        for (int i = 0; i < 1000 && now > 0; i++) {
+            smx_slice rest = slice_from(one, sent % one.len);
+            now = send(c->fd, rest.data, rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+            sent += now > 0 ? (size_t)now : 0;
+        }
+        fixture_call(f, look_at_queue, &look);
+    }
+    assert_true(look.full);
+    assert_in_range(look.queued, CONNECTION_HIGH, 3 * CONNECTION_HIGH);
+    for (size_t i = 0; i < sent / one.len * REPLIES; i++)
+        client_expect(c, "250 ");
+    smx_slice rest = slice_from(one, sent % one.len);
+    client_send_octets(c, rest.data, rest.len);
+    for (int i = 0; i < REPLIES; i++)
+        client_expect(c, "250 ");
+    client_ask(c, "QUIT", "221 ");
+    client_close(c);
+    buffer_free(&b);
+}
+
 static void server_session__half_a_command_at_the_end_is_nothing(void **state)
 {
     fixture *f = *state;
@@ -565,6 +623,7 @@ int main(void)
         WITH_FIXTURE(server_session__shutdown_without_sessions_is_done_at_once),
         WITH_FIXTURE(server_session__idle_session_is_told_421_and_closed),
         WITH_FIXTURE(server_session__idle_session_holds_no_transaction),
+        WITH_FIXTURE(server_session__client_that_does_not_read_is_not_read),
         WITH_FIXTURE(server_session__half_a_command_at_the_end_is_nothing),
         WITH_FIXTURE(server_new__refuses_what_it_does_not_know),
         WITH_FIXTURE(server_listen__says_what_is_wrong),

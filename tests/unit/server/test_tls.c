@@ -66,6 +66,27 @@ static void server_tls__starttls_forgets_ehlo_and_offers_auth(void **state)
     client_close(c);
 }
 
+static void server_tls__user_of_clear_text_is_forgotten(void **state)
+{
+    fixture *f = *state;
+    static smx_network loopback;
+    assert_int_equal(smx_network_parse(SMX_SLICE("127.0.0.1"), &loopback), 0);
+    f->listener.allow_insecure_auth = true;
+    f->listener.xclient = &loopback;
+    f->listener.xclient_count = 1;
+    fixture_start(f);
+    client *c = client_greet(f);
+    client_ask(c, "XCLIENT LOGIN=user", "220 ");
+    client_ask(c, "EHLO client.example", "250 ");
+    client_ask(c, "STARTTLS", "220 ");
+    assert_true(client_secure(c));
+    client_ask(c, "EHLO client.example", "250 ");
+    client_ask(c, "MAIL FROM:<a@from.example>", "530 5.7.0");
+    client_auth_plain(c, "user", "secret", "235 ");
+    client_mail(c, "S: x\r\n\r\n", "250 ");
+    client_close(c);
+}
+
 static void server_tls__octets_behind_starttls_end_the_session(void **state)
 {
     fixture *f = *state;
@@ -170,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FIXTURE(server_tls__starttls_forgets_ehlo_and_offers_auth),
+        WITH_FIXTURE(server_tls__user_of_clear_text_is_forgotten),
         WITH_FIXTURE(server_tls__octets_behind_starttls_end_the_session),
         WITH_FIXTURE(server_tls__required_refuses_all_else),
         WITH_FIXTURE(server_tls__implicit_from_the_first_octet),
