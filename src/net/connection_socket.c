@@ -82,10 +82,10 @@ static void socket_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf
 
 static bool socket_wants_octets(const connection *c)
 {
+    if (c->state == CONNECTION_CLOSING)
+        return !c->end_seen;
     if (c->end_seen || c->end_told)
         return false;
-    if (c->state == CONNECTION_CLOSING)
-        return true;
     return c->state == CONNECTION_OPEN && connection_room(c) > 0 &&
            (c->tls == NULL || !connection_tls_holds_input(c));
 }
