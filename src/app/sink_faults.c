@@ -68,7 +68,6 @@ int sink_faults_add(sink_faults *faults, smx_slice text, problem *p)
     smx_slice rest = text;
     smx_slice phase = {NULL, 0};
     smx_slice action = {NULL, 0};
-    smx_slice probability = {NULL, 0};
     if (faults->count == SINK_FAULTS_MAX)
         return problem_set(p, SMX_E_LIMIT, "at most %d faults can be given", SINK_FAULTS_MAX);
     (void)slice_cut(&rest, ':', &phase);
@@ -88,10 +87,9 @@ int sink_faults_add(sink_faults *faults, smx_slice text, problem *p)
                            "'%.*s': nothing can be answered within a body; use close, reset, stall "
                            "or garbage, or the phase dot",
                            (int)text.len, text.data);
-    if (slice_cut(&rest, ':', &probability) &&
-        !sink_read_probability(probability, &fault.probability))
+    if (rest.data != NULL && !sink_read_probability(rest, &fault.probability))
         return problem_set(p, SMX_E_SYNTAX, "'%.*s': expected a probability between 0 and 1",
-                           (int)probability.len, probability.data);
+                           (int)rest.len, rest.data);
     faults->faults[faults->count++] = fault;
     return 0;
 }
