@@ -38,9 +38,9 @@ void demo_show_intro(const demo_show *show, uint32_t messages)
     paint(show, BOLD, "  your application  --->  smtpmux  --->  alpha, beta\n");
     (void)printf(
         "\n"
-        "  An application knows one mail server only: smtpmux. It signs in there and sends\n"
-        "  %u messages. smtpmux hands each to one of two mail providers, alpha and beta,\n"
-        "  in turn (round-robin). On the way, the providers fail in different manners.\n",
+        "  An application knows one mail server only: smtpmux. It signs in there and\n"
+        "  sends %u messages. smtpmux hands each to one of two mail providers, alpha and\n"
+        "  beta, in turn (round-robin). On the way, the providers fail in different ways.\n",
         messages);
 }
 
