@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -155,10 +156,20 @@ def test_cli_serve__tells_where_it_listens_and_takes_its_users(file):
         assert "sesame" not in daemon.log and "c2VzYW1l" not in daemon.log
 
 
+def listening_ports(pid):
+    """The ports of the sockets on which a process listens, as /proc has them."""
+    links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()]
+    inodes = {match[1] for link in links if (match := re.fullmatch(r"socket:\[(\d+)\]", link))}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and row[9] in inodes]
+
+
 def test_cli_serve__each_worker_accepts_on_the_one_port(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(cli.small(more="workers: 3\n"))
     with cli.serving(path) as daemon:
+        port = daemon.port()
+        assert listening_ports(daemon.process.pid) == [port] * 3
         clients = [cli.Client(daemon.port()) for _ in range(24)]
         assert all(client.reply()[0].startswith("220 ") for client in clients)
         assert len(re.findall("event=listening", daemon.log)) == 1
@@ -169,9 +180,11 @@ def test_cli_serve__each_worker_accepts_on_the_one_port(tmp_path):
 
 def test_cli_serve__a_unix_socket_comes_and_goes(tmp_path):
     path, place = tmp_path / "c.yaml", tmp_path / "s.sock"
-    path.write_text(cli.small().replace("127.0.0.1:0", f"unix:{place}"))
+    path.write_text(cli.small(more="workers: 3\n").replace("127.0.0.1:0", f"unix:{place}"))
     with cli.serving(path) as daemon:
         daemon.read_until("event=ready")
+        # One socket, whatever the number of workers.
+        assert len(re.findall(f"{place}$", Path("/proc/net/unix").read_text(), re.MULTILINE)) == 1
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(cli.SECONDS)
             client.connect(str(place))
@@ -180,9 +193,11 @@ def test_cli_serve__a_unix_socket_comes_and_goes(tmp_path):
     assert not place.exists()
 
 
-def test_cli_serve__a_port_in_use_is_named_before_anything_serves(tmp_path):
+@pytest.mark.parametrize("option", [socket.SO_REUSEADDR, socket.SO_REUSEPORT])
+def test_cli_serve__a_port_in_use_is_named_before_anything_serves(tmp_path, option):
     path = tmp_path / "c.yaml"
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, option, 1)
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
@@ -226,6 +241,7 @@ def test_cli_serve__sigterm_tells_sessions_421(file):
 
 
 def test_cli_serve__sigint_stops_too(file):
+    file.write_text(cli.small(more="workers: 1\n"))
     with cli.serving(file) as daemon:
         daemon.port()
         daemon.signal(signal.SIGINT)

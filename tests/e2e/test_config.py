@@ -62,6 +62,14 @@ def test_config__a_certificate_and_its_key(write, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_config__certificates_alone_mean_starttls(write, tmp_path):
+    text = tls_file(*cli.certificate(tmp_path, "mux.example.com"))
+    done = cli.run("check", "--print", "-c", write(text.replace("    tls: starttls\n", "")))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "    tls: starttls\n    certificates:\n      - cert: " in done.stdout
+    assert "    auth: required\n" in done.stdout
+
+
 def test_config__a_key_that_does_not_match(write, tmp_path):
     cert, _ = cli.certificate(tmp_path, "mux.example.com")
     _, other = cli.certificate(tmp_path, "other.example.com")

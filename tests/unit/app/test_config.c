@@ -162,6 +162,20 @@ static void app_config__a_listener_that_trusts_needs_no_auth(void **state)
     config_free(c);
 }
 
+static void app_config__passwords_may_go_to_loopback_on_clear_text(void **state)
+{
+    (void)state;
+    static const char *const PLACES[] = {"smtp+notls://127.0.0.5:25", "smtp+notls://[::1]:25",
+                                         "smtp+notls://localhost", "smtp+unix:/run/x"};
+    char text[512];
+    for (size_t i = 0; i < sizeof(PLACES) / sizeof(PLACES[0]); i++) {
+        (void)snprintf(text, sizeof(text),
+                       LISTENERS "upstreams: {one: {url: '%s', user: a, pass: b}}\n" USERS,
+                       PLACES[i]);
+        assert_problems(text, "");
+    }
+}
+
 static void app_config__scram_needs_that_every_user_can(void **state)
 {
     (void)state;
@@ -360,6 +374,7 @@ int main(void)
         cmocka_unit_test(app_config__every_other_key_is_read),
         cmocka_unit_test(app_config__absent_keys_have_their_defaults),
         cmocka_unit_test(app_config__a_listener_that_trusts_needs_no_auth),
+        cmocka_unit_test(app_config__passwords_may_go_to_loopback_on_clear_text),
         cmocka_unit_test(app_config__scram_needs_that_every_user_can),
         cmocka_unit_test(app_config__the_environment_expands_in_values),
         cmocka_unit_test(app_config__a_secret_file_loses_its_last_newline),
