@@ -1,6 +1,7 @@
 /* The server from the inside: its structs, and what each of its files gives to the others.
  *
  *   listen.c       accepts: a peer for each connection
+ *   peer_begin.c   limits, implicit TLS, the machine
  *   peer.c         one connection: connection <-> machine <-> events
  *   peer_events.c  what each event of the machine means; asks hooks
  *   peer_verdicts.c  what each phase's verdict means
@@ -186,14 +187,20 @@ SMX_MUST_USE int door_post(server_door *door, smx_loop_fn *fn, void *arg);
 
 void server_listener_free(server_listener *l);
 
-/* ---- peer.c ---- */
+/* ---- peer_begin.c ---- */
 
 /* Takes an accepted connection in. */
 void peer_new(server_listener *l, connection *c);
 /* The client is known: its limits, its machine, the banner. */
 void peer_begin(peer *p);
-/* Begins the handshake of implicit TLS or STARTTLS. */
+/* Begins the handshake of STARTTLS. */
 void peer_secure(peer *p);
+
+/* ---- peer.c ---- */
+
+extern const connection_handler peer_handler;
+void peer_set_deadline(peer *p);
+void peer_send_output(peer *p);
 /* Feeds the machine and acts on its events until it needs more; returns the octets used. */
 size_t peer_run(peer *p, smx_slice in);
 /* The same after a later answer, with what the connection keeps. */
