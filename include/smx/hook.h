@@ -67,7 +67,7 @@ typedef struct smx_session_view {
     bool tls;
     smx_slice tls_protocol; /* "TLSv1.3" */
     smx_slice tls_cipher;
-    bool authenticated;             /* by AUTH, trust, or XCLIENT LOGIN */
+    bool authenticated;             /* by AUTH or XCLIENT LOGIN, not by trust */
     smx_slice user;                 /* the user's name, or empty */
     const struct smx_user *account; /* the same user's record (smx/server.h), or NULL */
 } smx_session_view;

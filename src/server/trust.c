@@ -15,4 +15,5 @@ void trust_apply(peer *p)
     for (size_t i = 0; i < options->trust_count && p->view.account == NULL; i++)
         if (smx_network_contains(&options->trust[i].network, &p->view.client))
             peer_set_user(p, server_find_user(p->server, options->trust[i].user));
+    p->view.authenticated = false; /* not by AUTH: `with ESMTP`, not ESMTPA (RFC 3848) */
 }
