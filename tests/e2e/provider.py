@@ -52,6 +52,7 @@ class Session:
     tls: bool = False
     user: str = None
     server_name: str = None
+    pipelined: int = 0  # commands that had come before the reply to the one before
     ended: bool = False
 
     def verbs(self):
@@ -75,12 +76,12 @@ class Provider:
     """
 
     def __init__(self, faults=None, *, tls=None, context=None, users=None, mechanisms="PLAIN LOGIN",
-                 extensions=EXTENSIONS, latency=0.0, host="127.0.0.1", scheme=None, name=None,
+                 extensions=EXTENSIONS, latency=0.0, slow_dot=0.0, host="127.0.0.1", scheme=None, name=None,
                  hello="provider.test"):
         self.faults = dict(faults or {})
         self.tls, self.context = tls, context
         self.users, self.mechanisms = users, mechanisms
-        self.extensions, self.latency = tuple(extensions), latency
+        self.extensions, self.latency, self.slow_dot = tuple(extensions), latency, slow_dot
         self.hello = hello
         self.messages, self.sessions = [], []
         self.before_dot = threading.Event()  # a body is on its way
@@ -250,6 +251,7 @@ class Connection:
 
     def command(self, line):
         self.session.commands.append(line)
+        self.session.pipelined += bool(self.input)
         verb, _, rest = line.partition(" ")
         getattr(self, "do_" + verb.lower(), self.unknown)(rest)
 
@@ -416,15 +418,16 @@ class Connection:
         message = Message(self.mail, self.rcpt, data, chunked, 0, self.session, octets)
         with self.provider.lock:
             late = self.provider.faults.get("after-dot")
-            if late is not None or "dot" not in self.provider.faults:
+            if late is not None or self.provider.faults.get("dot") is None:
                 self.provider.messages.append(message)
         if late is not None:
             self.act("after-dot")
             return
         if self.act("dot"):
             return
-        if message not in self.provider.messages:
+        if self.provider.faults.get("dot") is not None:  # a list whose turn this was not
             self.provider.messages.append(message)
+        self.provider.released.wait(self.provider.slow_dot)
         message.code = 250
         self.mail, self.rcpt, self.data = None, [], bytearray()
         self.send(b"250 2.0.0 taken as %d\r\n" % len(self.provider.messages))
