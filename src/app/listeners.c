@@ -108,8 +108,15 @@ static void check_address(config_reader *reader, const yaml_entry *at,
     if (entry == NULL || entry->value->kind != YAML_SCALAR || options->listen == NULL)
         return;
     int error = endpoint_parse(slice_of_text(options->listen), 0, &e, &p);
+    smx_address address;
     if (error != 0)
         reader_problem(reader, entry->value->offset, error, &p);
+    else if (!e.is_unix && !slice_equal_nocase(e.host, SMX_SLICE("localhost")) &&
+             smx_address_parse(e.host, &address) != 0)
+        problems_error(reader->problems, entry->value->offset,
+                       "expected an address of this machine, such as 0.0.0.0:587 or [::]:587, "
+                       "found `%s`",
+                       options->listen);
 }
 
 /* Reads the files as serving would. */

@@ -91,6 +91,10 @@ static const mistake MISTAKES[] = {
     {"listen_without_port",
      "listeners: [{listen: 127.0.0.1, allow_insecure_auth: true}]\n" UPSTREAMS USERS,
      "1:22: \"127.0.0.1\": the port is missing, as in 127.0.0.1:587\n"},
+    {"listen_on_a_name",
+     "listeners: [{listen: 'mail.example:25', allow_insecure_auth: true}]\n" UPSTREAMS USERS,
+     "1:22: expected an address of this machine, such as 0.0.0.0:587 or [::]:587, found "
+     "`mail.example:25`\n"},
     {"proxy_is_later", LISTENER("allow_insecure_auth: true, mode: proxy, upstream: x"),
      "1:64: `mode` is not in this version\n1:77: `upstream` is not in this version\n"},
     {"passthrough_is_later", LISTENER("allow_insecure_auth: true, tls: passthrough"),
