@@ -162,11 +162,10 @@ static int exit_code_of(int error)
     } codes[] = {
         {0, EX_OK},
         {SMX_E_SYNTAX, EX_USAGE},
-        {SMX_E_INVALID, EX_CONFIG}, /* certificates */
+        {SMX_E_INVALID, EX_CONFIG}, /* a certificate, a host name to listen on */
         {SMX_E_NOTFOUND, EX_NOINPUT},
         {SMX_E_PERMISSION, EX_NOPERM},
         {SMX_E_NOMEM, EX_OSERR},
-        {SMX_E_IO, EX_CANTCREAT}, /* the maildir */
     };
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         if (codes[i].error == error)

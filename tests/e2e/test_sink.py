@@ -20,7 +20,7 @@ import harness_cli as cli
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("SMTPMUX") or str(ROOT / "build-asan/smtpmux")
 SECONDS = 20
-USAGE, NOINPUT, UNAVAILABLE, CANTCREAT, CONFIG = 64, 66, 69, 73, 78
+USAGE, NOINPUT, UNAVAILABLE, CONFIG = 64, 66, 69, 78
 
 SENDER, READER = "a@example.com", "b@example.net"
 MESSAGE = b"Subject: one\r\nMessage-ID: <1@x>\r\n\r\nhello\r\n"
@@ -143,6 +143,22 @@ def test_sink__a_signal_ends_it_and_its_sessions(number):
         smtp.ehlo()
         assert one.stop(number)[0] == 0
         smtp.close()
+
+
+def test_sink__a_unix_socket_is_listened_on_too(tmp_path):
+    path = tmp_path / "sink.sock"
+    process = subprocess.Popen([BINARY, "sink", "--listen", f"unix:{path}"],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    assert process.stderr.readline().decode().startswith(
+        f"smtpmux sink: listening on unix:{path}")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(SECONDS)
+        s.connect(str(path))
+        assert s.recv(4096).startswith(b"220 ")
+    process.terminate()
+    assert process.communicate(timeout=SECONDS) == (b"", b"")
+    assert process.returncode == 0
 
 
 def test_sink__the_maildir_has_the_very_octets(tmp_path):
@@ -434,11 +450,14 @@ def test_sink__a_port_in_use_and_files_that_are_not_there_are_said():
         done = run("--listen", f"127.0.0.1:{one.port}")
         assert done.returncode == UNAVAILABLE
         assert re.match(r"smtpmux sink: .*another program", done.stderr)
+    done = run("--listen", "192.0.2.1:0")
+    assert done.returncode == UNAVAILABLE
+    assert "192.0.2.1" in done.stderr
     done = run("--listen", "127.0.0.1:0", "--cert", "/nowhere/c.pem", "--key", "/nowhere/k.pem")
     assert done.returncode in (NOINPUT, CONFIG)
     assert "/nowhere/c.pem" in done.stderr
     done = run("--listen", "127.0.0.1:0", "--maildir", "/nowhere/got")
-    assert done.returncode == CANTCREAT
+    assert done.returncode == UNAVAILABLE
     assert "/nowhere/got" in done.stderr
 
 
