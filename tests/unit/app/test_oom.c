@@ -5,41 +5,7 @@
 #include <unistd.h>
 
 #include "app/log.h"
-
-/* The linker puts these before malloc and its kin for our objects; libraries keep theirs. */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-
-static size_t until_failure = SIZE_MAX;
-static bool has_failed;
-
-static bool fails_now(void)
-{
-    if (until_failure == SIZE_MAX || until_failure-- > 0)
-        return false;
-    until_failure = SIZE_MAX;
-    has_failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(memory, size);
-}
+#include "support/fail_malloc.h"
 
 #define SOUND                                                                                      \
     "workers: 1\nhostname: a.example\n"                                                            \
@@ -56,18 +22,17 @@ void *__wrap_realloc(void *memory, size_t size)
 static void app_oom__a_sound_file_is_read_or_not(void **state)
 {
     (void)state;
-    for (size_t nth = 0;; nth++) {
+    for (size_t nth = 1;; nth++) {
         problems told = list_for(SOUND);
         config *c = NULL;
-        has_failed = false;
-        until_failure = nth;
+        fail_malloc_begin(nth);
         int error = config_load(&told, &c);
-        until_failure = SIZE_MAX;
-        assert_int_equal(error, has_failed ? SMX_E_NOMEM : 0);
+        bool failed = fail_malloc_end();
+        assert_int_equal(error, failed ? SMX_E_NOMEM : 0);
         assert_true((error == 0) == (c != NULL));
         config_free(c);
         problems_free(&told);
-        if (!has_failed)
+        if (!failed)
             break;
     }
 }
@@ -76,21 +41,20 @@ static void app_oom__a_sound_file_is_read_or_not(void **state)
 static void app_oom__a_wrong_file_never_passes(void **state)
 {
     (void)state;
-    for (size_t nth = 0;; nth++) {
+    for (size_t nth = 1;; nth++) {
         problems told = list_for(WRONG);
         config *c = NULL;
-        has_failed = false;
-        until_failure = nth;
+        fail_malloc_begin(nth);
         int error = config_load(&told, &c);
         buffer shown = {0};
         if (problems_write(&told, &shown) == 0)
             json_decref(problems_json(&told));
-        until_failure = SIZE_MAX;
+        bool failed = fail_malloc_end();
         assert_true(error == SMX_E_SYNTAX || error == SMX_E_NOMEM);
         assert_null(c);
         buffer_free(&shown);
         problems_free(&told);
-        if (!has_failed)
+        if (!failed)
             break;
     }
 }
@@ -99,15 +63,14 @@ static void app_oom__printing_is_whole_or_an_error(void **state)
 {
     (void)state;
     config *c = config_of(SOUND);
-    for (size_t nth = 0;; nth++) {
+    for (size_t nth = 1;; nth++) {
         buffer out = {0};
-        has_failed = false;
-        until_failure = nth;
+        fail_malloc_begin(nth);
         int error = config_print(c, &out);
-        until_failure = SIZE_MAX;
-        assert_int_equal(error, has_failed ? SMX_E_NOMEM : 0);
+        bool failed = fail_malloc_end();
+        assert_int_equal(error, failed ? SMX_E_NOMEM : 0);
         buffer_free(&out);
-        if (!has_failed)
+        if (!failed)
             break;
     }
     config_free(c);
@@ -121,17 +84,16 @@ static void app_oom__a_line_of_the_log_is_whole_or_lost(void **state)
     int ends[2];
     char line[1024];
     assert_int_equal(pipe(ends), 0);
-    for (size_t nth = 0;; nth++) {
+    for (size_t nth = 1;; nth++) {
         log_sink *log = NULL;
-        has_failed = false;
-        until_failure = nth;
+        fail_malloc_begin(nth);
         int error = log_new(ends[1], &options, &log);
         if (error == 0)
             log_write(log, SMX_LOG_INFO, "e", 1, fields, 2);
-        until_failure = SIZE_MAX;
+        bool failed = fail_malloc_end();
         log_free(log);
         assert_true(error == 0 || error == SMX_E_NOMEM);
-        if (!has_failed)
+        if (!failed)
             break;
     }
     (void)close(ends[1]);

@@ -10,58 +10,7 @@
 
 #include "mail/envelope.h"
 #include "mail/rewrite_from.h"
-
-/* The linker puts these before malloc and its kin for the library's objects. */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-
-static size_t until_failure = SIZE_MAX;
-static bool has_failed;
-
-static bool fails_now(void)
-{
-    if (until_failure == SIZE_MAX || until_failure-- > 0)
-        return false;
-    until_failure = SIZE_MAX;
-    has_failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(memory, size);
-}
-
-/* Calls `run` with the first, second ... allocation failing, until all of them succeed. */
-static void fail_each(int (*run)(void))
-{
-    size_t failures = 0;
-    for (size_t nth = 0;; nth++) {
-        has_failed = false;
-        until_failure = nth;
-        int error = run();
-        until_failure = SIZE_MAX;
-        assert_int_equal(error, has_failed ? SMX_E_NOMEM : 0);
-        if (!has_failed)
-            break;
-        failures++;
-    }
-    assert_true(failures > 0);
-}
+#include "support/fail_malloc.h"
 
 static int fill_message(void)
 {
@@ -146,25 +95,25 @@ static int build_envelope(void)
 static void mail_oom__message(void **state)
 {
     (void)state;
-    fail_each(fill_message);
+    fail_malloc_each(fill_message);
 }
 
 static void mail_oom__header_edit(void **state)
 {
     (void)state;
-    fail_each(edit_header);
+    fail_malloc_each(edit_header);
 }
 
 static void mail_oom__rewrite_from(void **state)
 {
     (void)state;
-    fail_each(change_from);
+    fail_malloc_each(change_from);
 }
 
 static void mail_oom__envelope(void **state)
 {
     (void)state;
-    fail_each(build_envelope);
+    fail_malloc_each(build_envelope);
 }
 
 int main(void)

@@ -1,7 +1,5 @@
 /* A session with everything in it (a name, TCP, TLS, kept and queued octets, a deadline), once for
- * each allocation of ours that can fail: without a crash, a leak, or an end that never comes.
- * The program is linked so that calls of malloc and its kin in our objects come here.
- */
+ * each allocation of ours that can fail: without a crash, a leak, or an end that never comes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,37 +13,8 @@
 #include "base/clock.h"
 #include "net/listener.h"
 #include "net/loop_internal.h"
+#include "support/fail_malloc.h"
 #include "test_certificates.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-char *__wrap_strdup(const char *text);
-
-static size_t allocations; /* since the run began */
-static size_t failing;     /* the one that fails; 0: none */
-
-static bool memory_fails(void)
-{
-    return ++allocations == failing;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return memory_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return memory_fails() ? NULL : __real_calloc(count, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return memory_fails() ? NULL : __real_strdup(text);
-}
 
 /* ---- the session ---- */
 
@@ -205,9 +174,10 @@ static void memory_secure_client_when_connected(memory_run *run)
         connection_set_deadline(c, loop_now(run->loop) + 3000);
 }
 
-static bool memory_run_once(const char *ca, const tls_certificate *pair)
+static bool memory_run_once(const char *ca, const tls_certificate *pair, size_t failing)
 {
     memory_run run = {0};
+    fail_malloc_begin(failing);
     run.ends[0].run = &run;
     run.ends[1] = (memory_end){.run = &run, .is_server = true};
     memory_check(&run, memory_open(&run, ca, pair));
@@ -222,6 +192,7 @@ static bool memory_run_once(const char *ca, const tls_certificate *pair)
     tls_server_free(run.server);
     tls_client_free(run.client);
     smx_loop_free(run.loop);
+    (void)fail_malloc_end();
     assert_null(run.ends[0].c);
     assert_null(run.ends[1].c);
     return !run.failed;
@@ -235,17 +206,12 @@ static void net_memory__each_allocation_may_fail(void **state)
     const char *ca = test_certificates_ca(files);
     size_t failed = 0;
     (void)state;
-    failing = 0;
-    allocations = 0;
-    assert_true(memory_run_once(ca, &pair));
-    size_t all = allocations;
+    assert_true(memory_run_once(ca, &pair, 0));
+    size_t all = fail_malloc_count();
     assert_in_range(all, 15, 400);
     for (size_t n = 1; n <= all; n++) {
-        allocations = 0;
-        failing = n;
-        if (!memory_run_once(ca, &pair))
+        if (!memory_run_once(ca, &pair, n))
             failed++;
-        failing = 0;
     }
     /* Some are survived: an answer that is not remembered, a connection that is accepted later. */
     assert_in_range(failed, all / 2, all);

@@ -9,55 +9,7 @@
 
 #include "sasl/password.h"
 #include "sasl/sasl.h"
-
-/* The linker puts these before malloc and its kin for the library's objects. */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-
-static size_t until_failure = SIZE_MAX;
-static bool has_failed;
-
-static bool fails_now(void)
-{
-    if (until_failure == SIZE_MAX)
-        return false;
-    if (until_failure-- > 0)
-        return false;
-    until_failure = SIZE_MAX;
-    has_failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-/* Calls `run` with the first, second ... allocation failing, until all of them succeed. */
-static void fail_each(bool (*run)(void))
-{
-    size_t failures = 0;
-    for (size_t nth = 0;; nth++) {
-        has_failed = false;
-        until_failure = nth;
-        bool succeeded = run();
-        until_failure = SIZE_MAX;
-        if (!has_failed) {
-            assert_true(succeeded);
-            break;
-        }
-        assert_false(succeeded);
-        failures++;
-    }
-    assert_true(failures > 0);
-}
+#include "support/fail_malloc.h"
 
 static bool pencil(void *arg, smx_slice user, smx_slice *secret)
 {
@@ -67,8 +19,8 @@ static bool pencil(void *arg, smx_slice user, smx_slice *secret)
     return true;
 }
 
-/* An exchange from end to end; false when memory was out. */
-static bool exchange(const char *mechanism)
+/* An exchange from end to end. */
+static int exchange(const char *mechanism)
 {
     sasl_server *server = NULL;
     sasl_client *client = NULL;
@@ -90,72 +42,72 @@ static bool exchange(const char *mechanism)
         if (error == 0)
             step = sasl_server_step(server, true, buffer_slice(&out), &in);
     }
-    assert_true(error == 0 || error == SMX_E_NOMEM);
     assert_true(error != 0 || step == SASL_NOMEM || step == SASL_SUCCESS || step == SASL_PASSWORD);
     sasl_client_free(client);
     sasl_server_free(server);
     buffer_free(&out);
     buffer_free(&in);
-    return error == 0 && step != SASL_NOMEM;
+    return error == 0 && step == SASL_NOMEM ? SMX_E_NOMEM : error;
 }
 
-static bool exchange_plain(void)
+static int exchange_plain(void)
 {
     return exchange("PLAIN");
 }
 
-static bool exchange_login(void)
+static int exchange_login(void)
 {
     return exchange("LOGIN");
 }
 
-static bool exchange_scram(void)
+static int exchange_scram(void)
 {
     return exchange("SCRAM-SHA-256");
 }
 
-static bool make_secrets(void)
+static int make_secrets(void)
 {
     buffer hash = {0};
     buffer keys = {0};
     int error = password_hash(SMX_SLICE("pencil"), &hash);
     if (error == 0)
         error = password_scram(SMX_SLICE("pencil"), &keys);
-    assert_true(error == 0 || error == SMX_E_NOMEM);
     buffer_free(&hash);
     buffer_free(&keys);
-    return error == 0;
+    return error;
 }
 
-static bool remember(void)
+/* What does not fit is not remembered. */
+static int remember(void)
 {
     password_memory *memory = NULL;
-    if (password_memory_new(&memory) != 0)
-        return false;
+    int error = password_memory_new(&memory);
+    if (error != 0)
+        return error;
     password_memory_add(memory, SMX_SLICE("s"), SMX_SLICE("p"));
     bool known = password_memory_knows(memory, SMX_SLICE("s"), SMX_SLICE("p"));
     password_memory_free(memory);
-    return known;
+    return known ? 0 : SMX_E_NOMEM;
 }
 
 static void sasl_oom__exchanges(void **state)
 {
     (void)state;
-    fail_each(exchange_plain);
-    fail_each(exchange_login);
-    fail_each(exchange_scram);
+    fail_malloc_each(exchange_plain);
+    fail_malloc_each(exchange_login);
+    fail_malloc_each(exchange_scram);
 }
 
 static void sasl_oom__secrets(void **state)
 {
     (void)state;
-    fail_each(make_secrets);
+    fail_malloc_each(make_secrets);
 }
 
 static void sasl_oom__memory(void **state)
 {
     (void)state;
-    fail_each(remember);
+    fail_malloc_each(remember);
 }
 
 int main(void)

@@ -6,47 +6,12 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "support/fail_malloc.h"
 
-/* The linker puts these before malloc and its kin for the library's objects. */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-
-static _Thread_local bool on_the_loop;
-static atomic_size_t until_failure = SIZE_MAX;
-static atomic_bool has_failed;
-
-static bool fails_now(void)
-{
-    if (!on_the_loop || until_failure == SIZE_MAX || until_failure-- > 0)
-        return false;
-    until_failure = SIZE_MAX;
-    has_failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    return fails_now() ? NULL : __real_realloc(memory, size);
-}
-
-static void mark_thread(void *arg)
+static void choose_loop(void *arg)
 {
     (void)arg;
-    on_the_loop = true;
+    fail_malloc_choose_thread(true);
 }
 
 static const smx_user user = {.name = {"user", 4}, .secret = {"secret", 6}};
@@ -126,7 +91,7 @@ static int setup(void **state, manner how)
         fixture_add_hook(f, &hooks[i]);
     }
     fixture_start(f);
-    fixture_call(f, mark_thread, NULL);
+    fixture_call(f, choose_loop, NULL);
     return 0;
 }
 
@@ -158,18 +123,17 @@ static bool whole_session(fixture *f)
 static void fail_each_allocation(manner how)
 {
     size_t failures = 0;
-    for (size_t nth = 0;; nth++) {
+    for (size_t nth = 1;; nth++) {
         void *state;
         assert_int_equal(setup(&state, how), 0);
-        has_failed = false;
-        until_failure = nth;
+        fail_malloc_begin(nth);
         bool good = whole_session(state);
-        until_failure = SIZE_MAX;
-        if (!has_failed)
+        bool failed = fail_malloc_end();
+        if (!failed)
             assert_true(good);
         assert_true(whole_session(state));
         assert_int_equal(fixture_teardown(&state), 0);
-        if (!has_failed)
+        if (!failed)
             break;
         failures++;
     }
@@ -198,8 +162,8 @@ static void server_oom__each_failing_allocation_of_lmtp_is_survived(void **state
 static void server_oom__each_failing_allocation_of_a_new_server_is_told(void **state)
 {
     (void)state;
-    on_the_loop = true;
-    for (size_t nth = 0;; nth++) {
+    fail_malloc_choose_thread(true);
+    for (size_t nth = 1;; nth++) {
         smx_loop *loop = NULL;
         smx_server *server = NULL;
         smx_hook hook = {.version = SMX_HOOK_VERSION};
@@ -210,21 +174,20 @@ static void server_oom__each_failing_allocation_of_a_new_server_is_told(void **s
         const smx_server_options options = {
             .version = SMX_SERVER_VERSION, .handler = never, .hooks = table, .hook_count = 1};
         assert_int_equal(smx_loop_new(NULL, &loop), 0);
-        has_failed = false;
-        until_failure = nth;
+        fail_malloc_begin(nth);
         int error = smx_server_new(loop, &options, &server);
         if (error == 0)
             error = smx_server_listen(server, &at, NULL);
         if (error == 0)
             error = smx_server_start(server);
-        until_failure = SIZE_MAX;
-        assert_int_equal(error, has_failed ? SMX_E_NOMEM : 0);
+        bool failed = fail_malloc_end();
+        assert_int_equal(error, failed ? SMX_E_NOMEM : 0);
         smx_server_free(server);
         smx_loop_free(loop);
-        if (!has_failed)
+        if (!failed)
             break;
     }
-    on_the_loop = false;
+    fail_malloc_choose_thread(false);
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 /* The client's machine without memory: every allocation of a long session fails once, and a warm
- * session asks for none. malloc and its kin are wrapped by the linker. */
+ * session asks for none. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,39 +9,9 @@
 
 #include "base/slice.h"
 #include "smx/session.h"
+#include "support/fail_malloc.h"
 
 enum { RECIPIENTS = 40 };
-
-static bool memory_is_watched;
-static size_t memory_asked;
-static size_t memory_fails_at; /* 0: never */
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-
-static bool memory_fails(void)
-{
-    return memory_is_watched && ++memory_asked == memory_fails_at;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return memory_fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return memory_fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    return memory_fails() ? NULL : __real_realloc(memory, size);
-}
 
 typedef struct dialogue {
     smx_client_session *session;
@@ -169,17 +139,14 @@ static void session_client__every_allocation_may_fail(void **state)
     (void)state;
     do {
         dialogue d;
-        memory_fails_at = ++n;
-        memory_asked = 0;
-        memory_is_watched = true;
+        fail_malloc_begin(++n);
         if (dialogue_start(&d) == 0) {
             dialogue_greet(&d);
             dialogue_by_data(&d);
             dialogue_by_bdat(&d);
         }
-        memory_is_watched = false;
         error = d.error;
-        assert_true(error == 0 || error == SMX_E_NOMEM);
+        assert_int_equal(error, fail_malloc_end() ? SMX_E_NOMEM : 0);
         assert_true(error == SMX_E_NOMEM || d.transactions == 2);
         assert_true(error == SMX_E_NOMEM || smx_client_session_is_ready(d.session));
         smx_client_session_free(d.session);
@@ -192,14 +159,12 @@ static void session_client__failed_begin_can_be_tried_again(void **state)
 {
     dialogue d;
     (void)state;
-    memory_fails_at = 1;
     assert_int_equal(dialogue_start(&d), 0);
     dialogue_greet(&d);
     smx_client_session_trim(d.session);
-    memory_asked = 0;
-    memory_is_watched = true;
+    fail_malloc_begin(1);
     dialogue_transaction(&d);
-    memory_is_watched = false;
+    assert_true(fail_malloc_end());
     assert_int_equal(d.error, SMX_E_NOMEM);
     assert_int_equal(smx_client_session_output(d.session).len, 0);
     assert_true(smx_client_session_is_ready(d.session));
@@ -215,18 +180,16 @@ static void session_client__warm_session_allocates_nothing(void **state)
 {
     dialogue d;
     (void)state;
-    memory_fails_at = 0;
     assert_int_equal(dialogue_start(&d), 0);
     dialogue_greet(&d);
     dialogue_by_data(&d);
-    memory_asked = 0;
-    memory_is_watched = true;
+    fail_malloc_begin(0);
     dialogue_by_bdat(&d);
     dialogue_by_data(&d);
-    memory_is_watched = false;
+    assert_false(fail_malloc_end());
     assert_int_equal(d.error, 0);
     assert_int_equal(d.transactions, 3);
-    assert_int_equal(memory_asked, 0);
+    assert_int_equal(fail_malloc_count(), 0);
     smx_client_session_free(d.session);
 }
 

@@ -1,5 +1,4 @@
-/* The server session's memory: every allocation may fail, and a warm session makes none. The
- * linker puts these functions in the place of malloc, calloc and realloc (--wrap). */
+/* The server session's memory: every allocation may fail, and a warm session makes none. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,36 +8,7 @@
 
 #include "base/slice.h"
 #include "smx/session.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-
-static size_t allocations;
-static size_t failing; /* the number of the allocation that fails; 0: none */
-
-static bool fails(void)
-{
-    return ++allocations == failing;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    return fails() ? NULL : __real_realloc(memory, size);
-}
+#include "support/fail_malloc.h"
 
 typedef struct run {
     smx_server_session *session;
@@ -140,17 +110,16 @@ static void session_server_memory__any_allocation_may_fail(void **state)
 {
     (void)state;
     run r;
-    failing = 0;
-    allocations = 0;
+    fail_malloc_begin(0);
     assert_true(run_session(&r));
+    (void)fail_malloc_end();
     smx_server_session_free(r.session);
-    size_t all = allocations;
+    size_t all = fail_malloc_count();
     assert_true(all > 5);
     for (size_t n = 1; n <= all; n++) {
-        failing = n;
-        allocations = 0;
+        fail_malloc_begin(n);
         bool ended_well = run_session(&r);
-        failing = 0;
+        assert_true(fail_malloc_end());
         assert_false(ended_well); /* nothing hides a failure */
         smx_server_session_free(r.session);
     }
@@ -167,15 +136,15 @@ static void session_server_memory__a_warm_session_allocates_nothing(void **state
         .offered = ~(smx_extensions)0,
         .tickets = &tickets,
     };
-    failing = 0;
     assert_int_equal(smx_server_session_new(&options, 5, &r.session), 0);
     send_flight(&r, "");
     send_flight(&r, "EHLO client.example\r\n");
     run_transactions(&r);
-    allocations = 0;
+    fail_malloc_begin(0);
     for (int i = 0; i < 50; i++)
         run_transactions(&r);
-    assert_int_equal(allocations, 0);
+    (void)fail_malloc_end();
+    assert_int_equal(fail_malloc_count(), 0);
     smx_server_session_free(r.session);
 }
 
