@@ -228,8 +228,10 @@ static void sink_on_body(sink_session *session, const smx_server_event *event)
     bool begins = smx_message_size(session->message) == 0;
     if (begins && sink_fails(session, SINK_BODY, event->ticket))
         return;
-    if (smx_message_append(session->message, event->text) != 0)
+    if (smx_message_append(session->message, event->text) != 0) {
+        session->over = true; /* what is behind in the input is not looked at */
         connection_abort(session->connection);
+    }
 }
 
 static void sink_record_message(sink_session *session, uint16_t code)
