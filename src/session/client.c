@@ -3,22 +3,13 @@
 #include <stdlib.h>
 
 #include "session/client_machine.h"
-
-/* A name that can stand behind EHLO, whatever else it is (ATTACKS 20). */
-static bool client_name_is_valid(smx_slice name)
-{
-    if (name.len == 0 || name.len > SMX_DOMAIN_MAX)
-        return false;
-    for (size_t i = 0; i < name.len; i++)
-        if (name.data[i] <= ' ' || name.data[i] > '~')
-            return false;
-    return true;
-}
+#include "session/hello_name.h"
 
 int smx_client_session_new(const smx_client_session_options *options, uint64_t now,
                            smx_client_session **session)
 {
-    if (options->version != SMX_CLIENT_SESSION_VERSION || !client_name_is_valid(options->helo))
+    if (options->version != SMX_CLIENT_SESSION_VERSION ||
+        !session_hello_name_is_valid(options->helo))
         return SMX_E_INVALID;
     smx_client_session *s = calloc(1, sizeof *s);
     if (s == NULL)

@@ -1,5 +1,6 @@
 /* The commands but for AUTH, DATA and BDAT: what is wrong with each (check), its event (proceed),
  * and what the owner's answer changes (answered). The table is in server_states.c. */
+#include "session/hello_name.h"
 #include "session/server_states.h"
 
 static bool is_positive(const smx_reply *reply)
@@ -59,24 +60,12 @@ SERVER_REFUSE(unknown)
 
 /* ---- EHLO, HELO, LHLO ---- */
 
-/* One word of printable ASCII. Whether it names the client is not judged (RFC 5321 section 4.1.4:
- * mail must not be refused for it), but it must be fit for a Received field. */
-static bool is_hello_name(smx_slice name)
-{
-    if (name.len == 0 || name.len > SMX_DOMAIN_MAX)
-        return false;
-    for (size_t i = 0; i < name.len; i++)
-        if (name.data[i] <= ' ' || name.data[i] > '~')
-            return false;
-    return true;
-}
-
 SERVER_CHECK(hello)
 {
     bool lhlo = command->verb == SMX_VERB_LHLO;
     if (s->options.lmtp != lhlo) /* RFC 2033 section 4.1 */
         return s->options.lmtp ? SERVER_REPLY(LHLO_ONLY) : SERVER_REPLY(NO_LHLO);
-    return is_hello_name(command->argument) ? NULL : SERVER_REPLY(HELLO_ARGUMENT);
+    return session_hello_name_is_valid(command->argument) ? NULL : SERVER_REPLY(HELLO_ARGUMENT);
 }
 
 SERVER_PROCEED(hello)
