@@ -3,7 +3,7 @@
 
 #include <stdalign.h>
 
-#include "test_base.h"
+#include "support/unit_test.h"
 
 static void base_arena__memory_is_aligned_and_its_own(void **state)
 {

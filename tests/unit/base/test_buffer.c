@@ -1,7 +1,7 @@
 /* Buffers: written at the end, read from the start, memory kept. */
 #include "base/buffer.h"
 
-#include "test_base.h"
+#include "support/unit_test.h"
 
 static void base_buffer__zero_is_empty(void **state)
 {

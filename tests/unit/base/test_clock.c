@@ -1,7 +1,7 @@
 /* Time as text, in zones on both sides of Greenwich; clocks that run. */
 #include "base/clock.h"
 
-#include "test_base.h"
+#include "support/unit_test.h"
 
 static void zone_set(const char *zone)
 {

@@ -1,7 +1,7 @@
 /* Lists: membership, order, counts. */
 #include "base/list.h"
 
-#include "test_base.h"
+#include "support/unit_test.h"
 
 typedef struct member {
     int number;

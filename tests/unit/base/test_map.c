@@ -1,7 +1,7 @@
 /* Maps against plain arrays, through growth and removal. */
 #include "base/map.h"
 
-#include "test_base.h"
+#include "support/unit_test.h"
 
 enum { MAP_KEYS = 2000 };
 

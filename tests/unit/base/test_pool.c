@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "test_base.h"
+#include "support/unit_test.h"
 
 typedef struct gate {
     pthread_mutex_t mutex;

@@ -1,5 +1,5 @@
 /* Slices: comparison, search, words, numbers, globs. */
-#include "test_base.h"
+#include "support/unit_test.h"
 
 static void base_slice__equal_compares_lengths_and_octets(void **state)
 {

@@ -2,24 +2,9 @@
 #ifndef TESTS_UNIT_PROTO_H
 #define TESTS_UNIT_PROTO_H
 
-/* cmocka asks for these before it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
 #include "base/buffer.h"
 #include "smx/proto.h"
-
-#define assert_slice(slice, text)                                                                  \
-    do {                                                                                           \
-        smx_slice assert_found_ = (slice);                                                         \
-        assert_int_equal(assert_found_.len, strlen(text));                                         \
-        assert_memory_equal(assert_found_.len == 0 ? "" : assert_found_.data, text, strlen(text)); \
-    } while (0)
+#include "support/unit_test.h"
 
 #define TEST_COUNT(tests) (sizeof(tests) / sizeof((tests)[0]))
 

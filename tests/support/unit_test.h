@@ -1,8 +1,7 @@
-/* What the unit tests of base share. */
-#ifndef TESTS_UNIT_BASE_H
-#define TESTS_UNIT_BASE_H
+/* What tests of values begin with: cmocka, what it asks for before it, and a word for slices. */
+#ifndef TESTS_SUPPORT_UNIT_TEST_H
+#define TESTS_SUPPORT_UNIT_TEST_H
 
-/* cmocka asks for these before it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
