@@ -159,9 +159,14 @@ void upstream_permit_give(upstream *u)
     (void)pthread_mutex_lock(&u->mutex);
     list_node *first = u->waiters.first;
     upstream_waiter *waiter = first == NULL ? NULL : list_member(first, upstream_waiter, node);
-    if (waiter != NULL && smx_loop_post(waiter->loop, waiter->granted, waiter->arg) == 0)
-        list_remove(&waiter->node);
-    else
+    bool granted = false;
+    if (waiter != NULL) {
+        list_remove(first); /* before the post: once posted the waiter may be gone at any time */
+        granted = smx_loop_post(waiter->loop, waiter->granted, waiter->arg) == 0;
+        if (!granted)
+            list_prepend(&u->waiters, first);
+    }
+    if (!granted)
         u->permits--;
     (void)pthread_mutex_unlock(&u->mutex);
 }
