@@ -34,13 +34,25 @@ static int setup(void **state)
     return 0;
 }
 
+static client *greet_with(fixture *f, const smx_slice *allowed, size_t count)
+{
+    restricted.allow_from = allowed;
+    restricted.allow_from_count = count;
+    return client_greet(f);
+}
+
+/* The sender is taken, and the transaction given up. */
+static void expect_sender(client *c, const char *mail)
+{
+    client_ask(c, mail, "250 ");
+    client_ask(c, "RSET", "250 ");
+}
+
 static void allow_from__sender_is_judged_by_the_globs(void **state)
 {
     client *c = client_greet(*state);
-    client_ask(c, "MAIL FROM:<any@From.Example>", "250 ");
-    client_ask(c, "RSET", "250 ");
-    client_ask(c, "MAIL FROM:<boss@else.example>", "250 ");
-    client_ask(c, "RSET", "250 ");
+    expect_sender(c, "MAIL FROM:<any@From.Example>");
+    expect_sender(c, "MAIL FROM:<boss@else.example>");
     client_ask(c, "MAIL FROM:<other@else.example>", "550 5.7.1");
     client_ask(c, "MAIL FROM:<a@from.example.evil>", "550 5.7.1");
     client_ask(c, "MAIL FROM:<>", "550 5.7.1");
@@ -49,11 +61,8 @@ static void allow_from__sender_is_judged_by_the_globs(void **state)
 
 static void allow_from__null_sender_must_be_listed_as_such(void **state)
 {
-    restricted.allow_from = bounces;
-    restricted.allow_from_count = 1;
-    client *c = client_greet(*state);
-    client_ask(c, "MAIL FROM:<>", "250 ");
-    client_ask(c, "RSET", "250 ");
+    client *c = greet_with(*state, bounces, 1);
+    expect_sender(c, "MAIL FROM:<>");
     client_ask(c, "MAIL FROM:<a@from.example>", "550 5.7.1");
     client_close(c);
 }
@@ -62,20 +71,15 @@ static const smx_slice everything[] = {{"*", 1}};
 
 static void allow_from__no_glob_means_the_null_sender(void **state)
 {
-    restricted.allow_from = everything;
-    restricted.allow_from_count = 1;
-    client *c = client_greet(*state);
-    client_ask(c, "MAIL FROM:<any@where.example>", "250 ");
-    client_ask(c, "RSET", "250 ");
+    client *c = greet_with(*state, everything, 1);
+    expect_sender(c, "MAIL FROM:<any@where.example>");
     client_ask(c, "MAIL FROM:<>", "550 5.7.1");
     client_close(c);
 }
 
 static void allow_from__absent_means_any(void **state)
 {
-    restricted.allow_from = NULL;
-    restricted.allow_from_count = 0;
-    client *c = client_greet(*state);
+    client *c = greet_with(*state, NULL, 0);
     client_ask(c, "MAIL FROM:<>", "250 ");
     client_ask(c, "RCPT TO:<b@to.example>", "250 ");
     client_ask(c, "DATA", "354 ");

@@ -106,6 +106,19 @@ int fixture_setup(void **state)
     return 0;
 }
 
+fixture *fixture_new(void)
+{
+    void *state = NULL;
+    assert_int_equal(fixture_setup(&state), 0);
+    return state;
+}
+
+void fixture_free(fixture *f)
+{
+    void *state = f;
+    assert_int_equal(fixture_teardown(&state), 0);
+}
+
 void fixture_add_hook(fixture *f, const smx_hook *hook)
 {
     assert_in_range(f->options.hook_count, 0, FIXTURE_HOOKS - 1);
@@ -344,6 +357,12 @@ client *client_greet(fixture *f)
     client_expect(c, "220 mux.example");
     client_ask(c, "EHLO client.example", "250 ");
     return c;
+}
+
+client *client_first(fixture *f)
+{
+    fixture_start(f);
+    return client_greet(f);
 }
 
 void client_envelope(client *c)

@@ -56,6 +56,9 @@ typedef struct fixture {
 
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
+/* The same for a test that needs several. */
+fixture *fixture_new(void);
+void fixture_free(fixture *f);
 void fixture_add_hook(fixture *f, const smx_hook *hook);
 void fixture_add_middleware(fixture *f, const smx_middleware *middleware);
 /* Opens the listener and lets the loop run on its thread. */
@@ -114,6 +117,8 @@ void client_ask(client *c, const char *line, const char *start);
 bool client_secure(client *c);
 /* Banner and EHLO. */
 client *client_greet(fixture *f);
+/* The same behind fixture_start. */
+client *client_first(fixture *f);
 /* MAIL, RCPT and DATA for one message. */
 void client_envelope(client *c);
 /* All of a message; the reply to the dot must begin so. */

@@ -166,8 +166,7 @@ static void server_auth__wrong_passwords_are_535(void **state)
 static void server_auth__empty_password_is_never_right(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_auth_plain(c, "none", "", "5");
     client_ask(c, "MAIL FROM:<a@from.example>", "530 5.7.0");
     client_close(c);
@@ -176,8 +175,7 @@ static void server_auth__empty_password_is_never_right(void **state)
 static void server_auth__third_failure_ends_the_session(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_auth_plain(c, "clear", wrong, "535 5.7.8");
     client_auth_plain(c, "clear", wrong, "535 5.7.8");
     client_auth_plain(c, "clear", wrong, "421 4.7.0");
@@ -188,8 +186,7 @@ static void server_auth__third_failure_ends_the_session(void **state)
 static void server_auth__right_after_wrong_is_taken(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_auth_plain(c, "crypt", wrong, "535 5.7.8");
     client_auth_plain(c, "crypt", "secret", "235 2.7.0");
     client_ask(c, "AUTH PLAIN AGNsZWFyAHNlY3JldA==", "503 ");
@@ -199,8 +196,7 @@ static void server_auth__right_after_wrong_is_taken(void **state)
 static void server_auth__secrets_are_not_in_the_log(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_auth_plain(c, "clear", "guessed-password", "535 ");
     client_auth_plain(c, "clear", "secret", "235 ");
     assert_true(fixture_log_has(f, "auth_failed client=127.0.0.1 user=clear"));
@@ -213,8 +209,7 @@ static void server_auth__failures_wait_their_time_without_a_thread(void **state)
 {
     fixture *f = *state;
     f->auth_delay_ms = 3600000;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_say(c, "AUTH PLAIN AGNsZWFyAHdyb25n");
     fixture_wait(fixture_counters(f).auth_failures == 1);
     client *other = client_greet(f);
@@ -240,8 +235,7 @@ static void server_auth__client_gone_while_a_thread_looks_at_its_password(void *
 static void server_auth__cancelled_exchange_can_be_begun_again(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_ask(c, "AUTH LOGIN", "334 ");
     client_ask(c, "*", "501 ");
     client_ask(c, "AUTH PLAIN", "334");
@@ -254,8 +248,7 @@ static void server_auth__is_not_offered_on_clear_text_by_default(void **state)
 {
     fixture *f = *state;
     f->listener.allow_insecure_auth = false;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     assert_null(strstr(c->reply, "AUTH"));
     client_ask(c, "AUTH PLAIN AGNsZWFyAHNlY3JldA==", "538 ");
     client_ask(c, "MAIL FROM:<a@from.example>", "530 5.7.0");
@@ -266,8 +259,7 @@ static void server_auth__mechanisms_are_the_configured_ones(void **state)
 {
     fixture *f = *state;
     f->listener.no_scram = true;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     assert_non_null(strstr(c->reply, "AUTH PLAIN LOGIN\r\n"));
     client_ask(c, "AUTH SCRAM-SHA-256", "504 ");
     client_close(c);
@@ -277,8 +269,7 @@ static void server_auth__optional_takes_mail_without(void **state)
 {
     fixture *f = *state;
     f->listener.auth = SMX_AUTH_OPTIONAL;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     assert_non_null(strstr(c->reply, "AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"));
     client_mail(c, "S: x\r\n\r\n", "250 ");
     assert_buffer(&f->user, "");
@@ -289,8 +280,7 @@ static void server_auth__auth_of_mail_passes_only_from_a_user(void **state)
 {
     fixture *f = *state;
     f->listener.auth = SMX_AUTH_OPTIONAL;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     for (int round = 0; round < 2; round++) {
         client_ask(c, "MAIL FROM:<a@from.example> AUTH=someone@else.example", "250 ");
         client_ask(c, "RCPT TO:<b@to.example>", "250 ");
@@ -320,8 +310,7 @@ static void server_auth__hook_may_refuse_a_user_with_the_right_password(void **s
     static smx_hook hook = {.version = SMX_HOOK_VERSION, .name = "user"};
     hook.phases[SMX_HOOK_AUTH] = judge_user;
     fixture_add_hook(f, &hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_auth_plain(c, "crypt", "secret", "454 4.7.0 not today");
     client_ask(c, "MAIL FROM:<a@from.example>", "530 ");
     client_auth_plain(c, "clear", "secret", "235 ");

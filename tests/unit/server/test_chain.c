@@ -77,8 +77,7 @@ static void server_chain__before_in_order_and_after_in_reverse(void **state)
 {
     fixture *f = *state;
     add_chain(f);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_mail(c, "S: x\r\n\r\n", "250 2.0.0 kept");
     expect_trace("b1 b2 b3 a3 a2 a1 ");
     client_close(c);
@@ -89,8 +88,7 @@ static void server_chain__an_answer_ends_the_way_in(void **state)
     fixture *f = *state;
     add_chain(f);
     chain[1].verdict = (smx_verdict){SMX_REPLY_WITH, SMX_REPLY(250, 2, 0, 0, "stored here")};
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_mail(c, "S: x\r\n\r\n", "250 2.0.0 stored here");
     expect_trace("b1 b2 a2 a1 ");
     assert_int_equal(f->handled, 0);
@@ -102,8 +100,7 @@ static void server_chain__discard_is_250_and_disconnect_closes(void **state)
     fixture *f = *state;
     add_chain(f);
     chain[0].verdict.kind = SMX_DISCARD;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_mail(c, "S: x\r\n\r\n", "250 ");
     chain[0].verdict = (smx_verdict){SMX_DISCONNECT, SMX_REPLY(554, 5, 7, 0, "go away")};
     client_mail(c, "S: x\r\n\r\n", "421 4.7.0 go away");
@@ -118,8 +115,7 @@ static void server_chain__after_may_change_the_reply(void **state)
     add_chain(f);
     chain[0].text = "said by the outermost";
     chain[2].text = "said by the innermost";
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_mail(c, "S: x\r\n\r\n", "250 2.0.0 said by the outermost");
     client_close(c);
 }
@@ -141,8 +137,7 @@ static void server_chain__before_and_handler_may_both_be_later(void **state)
     chain[1].ticket = 0;
     handler_ticket = 0;
     f->handle = answer_later;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_envelope(c);
     client_say(c, ".");
     fixture_wait(chain[1].ticket != 0);
@@ -170,8 +165,7 @@ static void server_chain__later_answer_of_a_before_ends_the_way_in(void **state)
     add_chain(f);
     chain[0].later = true;
     chain[0].ticket = 0;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_envelope(c);
     client_say(c, ".");
     fixture_wait(chain[0].ticket != 0);
@@ -193,8 +187,7 @@ static void server_chain__nonsense_of_a_handler_is_451(void **state)
 {
     fixture *f = *state;
     f->handle = nonsense;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_mail(c, "S: x\r\n\r\n", "451 4.3.0");
     client_close(c);
 }
@@ -231,8 +224,7 @@ static void server_chain__handler_sees_edits_and_each_transaction_has_its_name(v
     f->data = f;
     f->listener.data = f;
     fixture_add_middleware(f, &editing);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     char first[64];
     client_mail(c, "S: x\r\n\r\nbody\r\n", "250 2.0.0");
     assert_buffer(&f->header, "Received: by here\r\nS: x\r\n");

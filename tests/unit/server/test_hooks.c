@@ -51,6 +51,20 @@ static void script_init(script *s, const char *name, smx_hook_phase phase, smx_v
         s->verdict.reply = SMX_REPLY(550, 5, 7, 9, "the hook says no");
 }
 
+/* The test answers by ticket. */
+static void script_later(script *s, smx_hook_phase phase)
+{
+    script_init(s, "later", phase, SMX_CONTINUE);
+    s->later = true;
+}
+
+/* A server with this hook, and its first client. */
+static client *greet_with(fixture *f, const script *s)
+{
+    fixture_add_hook(f, &s->hook);
+    return client_first(f);
+}
+
 /* What each step of a session is answered, when the hook says its word in one phase. */
 typedef struct row {
     smx_hook_phase phase;
@@ -131,9 +145,7 @@ static void every_row(manner how)
 {
     for (size_t i = 0; i < ROWS; i++) {
         static script s;
-        void *state;
-        assert_int_equal(fixture_setup(&state), 0);
-        fixture *f = state;
+        fixture *f = fixture_new();
         script_init(&s, "scripted", rows[i].phase, rows[i].kind);
         s.later = how == LATER_FROM_WITHIN;
         s.answer_at_once = s.later;
@@ -141,7 +153,7 @@ static void every_row(manner how)
         fixture_add_hook(f, &s.hook);
         fixture_start(f);
         run_row(f, &rows[i]);
-        assert_int_equal(fixture_teardown(&state), 0);
+        fixture_free(f);
     }
 }
 
@@ -170,9 +182,7 @@ static void server_hooks__each_phase_is_asked_once_and_the_end_is_told(void **st
     fixture *f = *state;
     static script s;
     script_init(&s, "counting", SMX_HOOK_HEADER, SMX_CONTINUE);
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = greet_with(f, &s);
     client_mail(c, "S: x\r\n\r\nbody\r\n", "250 ");
     assert_string_equal(s.seen, "S: x\r\n");
     assert_int_equal(s.calls[SMX_HOOK_RESET], 1);
@@ -193,9 +203,7 @@ static void server_hooks__header_is_asked_at_the_end_of_a_message_without_body(v
     fixture *f = *state;
     static script s;
     script_init(&s, "header", SMX_HOOK_HEADER, SMX_CONTINUE);
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = greet_with(f, &s);
     client_mail(c, "S: x\r\n", "250 ");
     assert_string_equal(s.seen, "S: x\r\n");
     client_mail(c, "\r\nno header\r\n", "250 ");
@@ -210,9 +218,7 @@ static void server_hooks__body_begins_behind_the_empty_line(void **state)
     fixture *f = *state;
     static script s;
     script_init(&s, "body", SMX_HOOK_BODY, SMX_CONTINUE);
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = greet_with(f, &s);
     client_mail(c, "S: x\r\n\r\nwith header\r\n", "250 ");
     assert_string_equal(s.seen, "with header\r\n");
     client_mail(c, "\r\nno header\r\n", "250 ");
@@ -225,9 +231,7 @@ static void server_hooks__accept_silences_the_hook_until_the_next_message(void *
     fixture *f = *state;
     static script s;
     script_init(&s, "accepting", SMX_HOOK_MAIL, SMX_ACCEPT);
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = greet_with(f, &s);
     client_mail(c, "S: x\r\n\r\n", "250 ");
     client_mail(c, "S: x\r\n\r\n", "250 ");
     assert_int_equal(s.calls[SMX_HOOK_MAIL], 2);
@@ -241,9 +245,7 @@ static void server_hooks__refused_transaction_is_told_as_reset(void **state)
     fixture *f = *state;
     static script s;
     script_init(&s, "refusing", SMX_HOOK_MAIL, SMX_REPLY_WITH);
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = greet_with(f, &s);
     client_ask(c, "MAIL FROM:<a@from.example>", "550 5.7.9 the hook says no");
     client_ask(c, "NOOP", "250 ");
     assert_int_equal(s.calls[SMX_HOOK_RESET], 1);
@@ -284,9 +286,7 @@ static void server_hooks__value_lives_with_the_session(void **state)
     s.hook.arg = &s;
     s.hook.phases[SMX_HOOK_CONNECT] = keep_value;
     s.hook.phases[SMX_HOOK_MAIL] = keep_value;
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = greet_with(f, &s);
     client_mail(c, "S: x\r\n\r\n", "250 ");
     client_mail(c, "S: x\r\n\r\n", "250 ");
     assert_int_equal(s.released, 0);
@@ -300,11 +300,8 @@ static void server_hooks__another_threads_answer_ends_the_waiting(void **state)
 {
     fixture *f = *state;
     static script s;
-    script_init(&s, "later", SMX_HOOK_MAIL, SMX_CONTINUE);
-    s.later = true;
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    script_later(&s, SMX_HOOK_MAIL);
+    client *c = greet_with(f, &s);
     client_send(c, "MAIL FROM:<a@from.example>\r\nRCPT TO:<b@to.example>\r\n");
     fixture_wait(s.ticket != 0);
     const smx_verdict no = {SMX_REPLY_WITH, SMX_REPLY(450, 4, 7, 1, "not now")};
@@ -320,11 +317,8 @@ static void server_hooks__answer_for_a_client_that_went_away_is_gone(void **stat
 {
     fixture *f = *state;
     static script s;
-    script_init(&s, "later", SMX_HOOK_EOM, SMX_CONTINUE);
-    s.later = true;
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    script_later(&s, SMX_HOOK_EOM);
+    client *c = greet_with(f, &s);
     client_envelope(c);
     client_send(c, "S: x\r\n\r\n.\r\n");
     fixture_wait(s.ticket != 0);
@@ -348,11 +342,8 @@ static void server_hooks__little_is_read_while_an_answer_is_awaited(void **state
     enum { MANY = 5000 };
     fixture *f = *state;
     static script s;
-    script_init(&s, "later", SMX_HOOK_MAIL, SMX_CONTINUE);
-    s.later = true;
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    script_later(&s, SMX_HOOK_MAIL);
+    client *c = greet_with(f, &s);
     client_say(c, "MAIL FROM:<a@from.example>");
     fixture_wait(s.ticket != 0);
     for (int i = 0; i < MANY; i++)
@@ -374,11 +365,8 @@ static void server_hooks__waiting_body_keeps_its_octets(void **state)
 {
     fixture *f = *state;
     static script s;
-    script_init(&s, "later", SMX_HOOK_HEADER, SMX_CONTINUE);
-    s.later = true;
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    script_later(&s, SMX_HOOK_HEADER);
+    client *c = greet_with(f, &s);
     client_envelope(c);
     client_send(c, "S: x\r\n\r\none\r\ntwo\r\n");
     fixture_wait(s.ticket != 0);
@@ -399,8 +387,7 @@ static void server_hooks__a_thousand_waiting_sessions_hinder_nobody(void **state
     enum { MANY = 1000 };
     fixture *f = *state;
     static script s;
-    script_init(&s, "later", SMX_HOOK_MAIL, SMX_CONTINUE);
-    s.later = true;
+    script_later(&s, SMX_HOOK_MAIL);
     fixture_add_hook(f, &s.hook);
     fixture_start(f);
     client **waiting = calloc(MANY, sizeof(*waiting));
@@ -430,20 +417,16 @@ static void expect_on_error(smx_hook_on_error on_error, const char *reply,
                             void (*break_it)(script *s), const char *logged)
 {
     static script s;
-    void *state;
-    assert_int_equal(fixture_setup(&state), 0);
-    fixture *f = state;
+    fixture *f = fixture_new();
     script_init(&s, "failing", SMX_HOOK_MAIL, SMX_CONTINUE);
     s.hook.on_error = on_error;
     break_it(&s);
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = greet_with(f, &s);
     client_ask(c, "MAIL FROM:<a@from.example>", reply);
     assert_true(fixture_log_has(f, "hook_failed hook=failing phase=mail"));
     assert_true(fixture_log_has(f, logged));
     client_close(c);
-    assert_int_equal(fixture_teardown(&state), 0);
+    fixture_free(f);
 }
 
 static void expect_each_on_error(void (*break_it)(script *s), const char *logged)
@@ -606,8 +589,7 @@ static void server_hooks__blocking_hook_outlives_its_session(void **state)
     hook.phases[SMX_HOOK_EOM] = block_until_told;
     pool_may_go_on = false;
     fixture_add_hook(f, &hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_envelope(c);
     client_send(c, "S: x\r\n\r\n.\r\n");
     client_close(c);
@@ -654,9 +636,7 @@ static void expect_change(smx_hook_phase phase, void (*change)(smx_hook_call *ca
     script_init(&s, "changing", phase, SMX_CONTINUE);
     s.change = change;
     s.hook.flags = flags;
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = greet_with(f, &s);
     client_mail(c, message, "250 2.0.0 kept");
     client_close(c);
     fixture_wait(fixture_counters(f).sessions == 0);
@@ -664,13 +644,11 @@ static void expect_change(smx_hook_phase phase, void (*change)(smx_hook_call *ca
 
 static void expect_changed_envelope(smx_hook_phase phase, unsigned flags)
 {
-    void *state;
-    assert_int_equal(fixture_setup(&state), 0);
-    fixture *f = state;
+    fixture *f = fixture_new();
     expect_change(phase, change_envelope, flags, f);
     assert_buffer(&f->sender, "new@from.example");
     assert_buffer(&f->recipients, "added@to.example ");
-    assert_int_equal(fixture_teardown(&state), 0);
+    fixture_free(f);
 }
 
 static void server_hooks__envelope_changes_until_the_end(void **state)
@@ -690,13 +668,11 @@ static void server_hooks__header_changes_from_mail_to_the_end(void **state)
     static const smx_hook_phase phases[] = {SMX_HOOK_MAIL,   SMX_HOOK_RCPT, SMX_HOOK_DATA,
                                             SMX_HOOK_HEADER, SMX_HOOK_BODY, SMX_HOOK_EOM};
     for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
-        void *inner;
-        assert_int_equal(fixture_setup(&inner), 0);
-        fixture *f = inner;
+        fixture *f = fixture_new();
         expect_change(phases[i], change_header, 0, f);
         assert_buffer(&f->header, "Subject: changed\r\nX-Added: folded\r\n value\r\n");
         assert_buffer(&f->body, "body\r\n");
-        assert_int_equal(fixture_teardown(&inner), 0);
+        fixture_free(f);
     }
 }
 
@@ -705,13 +681,11 @@ static void server_hooks__body_is_replaced_by_chunk_or_whole(void **state)
     (void)state;
     static const smx_hook_phase phases[] = {SMX_HOOK_BODY, SMX_HOOK_EOM};
     for (size_t i = 0; i < 2; i++) {
-        void *inner;
-        assert_int_equal(fixture_setup(&inner), 0);
-        fixture *f = inner;
+        fixture *f = fixture_new();
         expect_change(phases[i], change_body, SMX_HOOK_HOLD, f);
         assert_buffer(&f->header, "Subject: s\r\nX-Secret: 1\r\nX-Secret: 2\r\n");
         assert_true(slice_starts_with(buffer_slice(&f->body), SMX_SLICE("other\r\n")));
-        assert_int_equal(fixture_teardown(&inner), 0);
+        fixture_free(f);
     }
 }
 
@@ -733,19 +707,15 @@ static void server_hooks__body_with_bare_newlines_is_not_passed_on(void **state)
     void (*const changes[])(smx_hook_call * call) = {smuggle_chunk, smuggle_body};
     static const smx_hook_phase phases[] = {SMX_HOOK_BODY, SMX_HOOK_EOM};
     for (size_t i = 0; i < 2; i++) {
-        void *inner;
         static script s;
-        assert_int_equal(fixture_setup(&inner), 0);
-        fixture *f = inner;
+        fixture *f = fixture_new();
         script_init(&s, "smuggling", phases[i], SMX_CONTINUE);
         s.change = changes[i];
-        fixture_add_hook(f, &s.hook);
-        fixture_start(f);
-        client *c = client_greet(f);
+        client *c = greet_with(f, &s);
         client_mail(c, message, "451 4.3.0");
         client_close(c);
         assert_int_equal(f->handled, 0);
-        assert_int_equal(fixture_teardown(&inner), 0);
+        fixture_free(f);
     }
 }
 
@@ -761,9 +731,7 @@ static void server_hooks__message_without_recipients_is_dropped(void **state)
     static script s;
     script_init(&s, "deleting", SMX_HOOK_EOM, SMX_CONTINUE);
     s.change = delete_all;
-    fixture_add_hook(f, &s.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = greet_with(f, &s);
     client_mail(c, message, "250 ");
     assert_int_equal(f->handled, 0);
     assert_true(fixture_log_has(f, "discarded"));
@@ -809,23 +777,20 @@ static void server_hooks__hooks_behind_see_the_changes_of_those_before(void **st
         {change_body, see_body, "Subject: s\r\nX-Secret: 1\r\nX-Secret: 2\r\n"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        void *inner;
         static script first;
         static script second;
-        assert_int_equal(fixture_setup(&inner), 0);
-        fixture *f = inner;
+        fixture *f = fixture_new();
         script_init(&first, "first", SMX_HOOK_EOM, SMX_CONTINUE);
         script_init(&second, "second", SMX_HOOK_EOM, SMX_CONTINUE);
         first.change = cases[i].change;
         second.change = cases[i].see;
         fixture_add_hook(f, &first.hook);
         fixture_add_hook(f, &second.hook);
-        fixture_start(f);
-        client *c = client_greet(f);
+        client *c = client_first(f);
         client_mail(c, message, "250 2.0.0 kept");
         assert_string_equal(second.seen, cases[i].header);
         client_close(c);
-        assert_int_equal(fixture_teardown(&inner), 0);
+        fixture_free(f);
     }
 }
 
@@ -839,8 +804,7 @@ static void server_hooks__changes_of_a_refused_recipient_are_not_made(void **sta
     first.change = change_envelope;
     fixture_add_hook(f, &first.hook);
     fixture_add_hook(f, &second.hook);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_ask(c, "MAIL FROM:<a@from.example>", "250 ");
     client_ask(c, "RCPT TO:<b@to.example>", "550 5.7.9");
     second.phase = SMX_HOOK_HELO;

@@ -20,8 +20,7 @@ static void server_session__banner_names_host_and_product(void **state)
 static void server_session__ehlo_offers_the_defaults(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     static const char *const words[] = {"-PIPELINING\r\n", "-SIZE 26214400\r\n",
                                         "-8BITMIME\r\n",   "-ENHANCEDSTATUSCODES\r\n",
                                         "CHUNKING\r\n",    "LIMITS RCPTMAX=1000\r\n"};
@@ -36,8 +35,7 @@ static void server_session__ehlo_offers_the_defaults(void **state)
 static void server_session__message_reaches_the_handler_whole(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_mail(c, "Subject: one\r\nX: y\r\n\r\nbody\r\n..dot\r\n", "250 2.0.0 kept");
     assert_int_equal(f->handled, 1);
     assert_buffer(&f->sender, "a@from.example");
@@ -55,8 +53,7 @@ static void server_session__message_reaches_the_handler_whole(void **state)
 static void server_session__pipelined_burst_is_answered_in_order(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_send(c,
                 "MAIL FROM:<>\r\nRCPT TO:<one@to.example>\r\nRCPT TO:<two@to.example>\r\nDATA\r\n");
     client_expect(c, "250 2.1.0");
@@ -77,8 +74,7 @@ static void server_session__pipelined_burst_is_answered_in_order(void **state)
 static void server_session__chunks_of_bdat_become_one_message(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_ask(c, "MAIL FROM:<a@from.example>", "250 ");
     client_ask(c, "RCPT TO:<b@to.example>", "250 ");
     client_send(c, "BDAT 6\r\nS: x\r\n");
@@ -98,8 +94,7 @@ static void server_session__chunks_of_bdat_become_one_message(void **state)
 static void server_session__vrfy_is_252_and_expn_502(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_ask(c, "VRFY someone", "252 2.");
     client_ask(c, "EXPN list", "502 5.5.1");
     client_close(c);
@@ -108,8 +103,7 @@ static void server_session__vrfy_is_252_and_expn_502(void **state)
 static void server_session__large_message_goes_through_the_file(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_envelope(c);
     client_send(c, "S: large\r\n\r\n");
     char line[1002];
@@ -131,8 +125,7 @@ static void server_session__large_message_goes_through_the_file(void **state)
 static void server_session__header_section_over_its_limit_is_554(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_envelope(c);
     char line[900];
     memset(line, 'x', sizeof(line));
@@ -151,8 +144,7 @@ static void server_session__over_budget_data_is_452(void **state)
 {
     fixture *f = *state;
     f->shared_options.memory_limit = 20000;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_envelope(c);
     client_send(c, "S: x\r\n\r\n");
     for (int i = 0; i < 1000; i++)
@@ -168,8 +160,7 @@ static void server_session__data_when_the_budget_is_used_up_is_452(void **state)
 {
     fixture *f = *state;
     f->shared_options.memory_limit = 4096;
-    fixture_start(f);
-    client *one = client_greet(f);
+    client *one = client_first(f);
     client_envelope(one);
     client_send(one, "S: x\r\n");
     fixture_wait(smx_budget_used(f->shared->budget) >= 4096);
@@ -188,8 +179,7 @@ static void server_session__a_file_that_cannot_be_written_is_451(void **state)
 {
     fixture *f = *state;
     f->options.temp_dir = "/nonexistent/folder";
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_envelope(c);
     client_send(c, "S: x\r\n\r\n");
     for (int i = 0; i < 20000; i++)
@@ -225,8 +215,7 @@ static void server_session__connection_over_the_limit_gets_421(void **state)
 {
     fixture *f = *state;
     f->listener.max_connections = 2;
-    fixture_start(f);
-    client *one = client_greet(f);
+    client *one = client_first(f);
     client *two = client_greet(f);
     client *three = client_open(f);
     client_expect(three, "421 too many connections");
@@ -244,8 +233,7 @@ static void server_session__connections_of_one_client_are_limited(void **state)
 {
     fixture *f = *state;
     f->listener.max_connections_per_client = 1;
-    fixture_start(f);
-    client *one = client_greet(f);
+    client *one = client_first(f);
     client *two = client_open(f);
     client_expect(two, "421 too many connections from your address");
     client_expect_end(two);
@@ -280,14 +268,25 @@ static smx_reply answer_later(fixture *f, smx_transaction *tx)
     return SMX_LATER;
 }
 
+/* The first client, whose message the handler has and answers later. */
+static client *client_waits(fixture *f, waiting *w)
+{
+    f->handle = answer_later;
+    f->data = w;
+    client *c = client_first(f);
+    client_envelope(c);
+    client_send(c, "S: x\r\n\r\n.\r\n");
+    fixture_wait(w->ticket != 0);
+    return c;
+}
+
 static void server_session__later_reply_comes_from_another_thread(void **state)
 {
     fixture *f = *state;
     waiting w = {0};
     f->handle = answer_later;
     f->data = &w;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_envelope(c);
     client_send(c, "S: x\r\n\r\n.\r\nNOOP\r\n");
     fixture_wait(w.ticket != 0);
@@ -306,13 +305,7 @@ static void server_session__second_reply_is_gone(void **state)
 {
     fixture *f = *state;
     waiting w = {0};
-    f->handle = answer_later;
-    f->data = &w;
-    fixture_start(f);
-    client *c = client_greet(f);
-    client_envelope(c);
-    client_send(c, "S: x\r\n\r\n.\r\n");
-    fixture_wait(w.ticket != 0);
+    client *c = client_waits(f, &w);
     const smx_reply first = SMX_REPLY(451, 4, 0, 0, "first");
     const smx_reply second = SMX_REPLY(250, 2, 0, 0, "second");
     const smx_reply wrong = SMX_REPLY(99, 0, 0, 0, "no reply");
@@ -328,13 +321,7 @@ static void server_session__client_gone_is_told_and_the_reply_is_still_taken(voi
 {
     fixture *f = *state;
     waiting w = {0};
-    f->handle = answer_later;
-    f->data = &w;
-    fixture_start(f);
-    client *c = client_greet(f);
-    client_envelope(c);
-    client_send(c, "S: x\r\n\r\n.\r\n");
-    fixture_wait(w.ticket != 0);
+    client *c = client_waits(f, &w);
     client_close(c);
     fixture_wait(w.gone == 1);
     fixture_wait(fixture_counters(f).sessions == 0);
@@ -348,13 +335,7 @@ static void server_session__transaction_left_waiting_is_freed_with_the_server(vo
 {
     fixture *f = *state;
     waiting w = {0};
-    f->handle = answer_later;
-    f->data = &w;
-    fixture_start(f);
-    client *c = client_greet(f);
-    client_envelope(c);
-    client_send(c, "S: x\r\n\r\n.\r\n");
-    fixture_wait(w.ticket != 0);
+    client *c = client_waits(f, &w);
     client_close(c); /* the leak checker judges the teardown */
 }
 
@@ -382,8 +363,7 @@ static void server_session__shutdown_says_421_to_idle_sessions(void **state)
 {
     fixture *f = *state;
     ending e = {.f = f, .timeout_ms = 60000};
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     fixture_call(f, begin_shutdown, &e);
     client_expect(c, "421 4.3.2");
     client_expect_end(c);
@@ -396,13 +376,7 @@ static void server_session__shutdown_waits_for_a_transaction_in_flight(void **st
     fixture *f = *state;
     ending e = {.f = f, .timeout_ms = 60000};
     waiting w = {0};
-    f->handle = answer_later;
-    f->data = &w;
-    fixture_start(f);
-    client *c = client_greet(f);
-    client_envelope(c);
-    client_send(c, "S: x\r\n\r\n.\r\n");
-    fixture_wait(w.ticket != 0);
+    client *c = client_waits(f, &w);
     fixture_call(f, begin_shutdown, &e);
     assert_int_equal(e.done, 0);
     const smx_reply reply = SMX_REPLY(250, 2, 0, 0, "in time");
@@ -419,13 +393,7 @@ static void server_session__shutdown_waits_for_a_transaction_whose_client_is_gon
     fixture *f = *state;
     ending e = {.f = f, .timeout_ms = 60000};
     waiting w = {0};
-    f->handle = answer_later;
-    f->data = &w;
-    fixture_start(f);
-    client *c = client_greet(f);
-    client_envelope(c);
-    client_send(c, "S: x\r\n\r\n.\r\n");
-    fixture_wait(w.ticket != 0);
+    client *c = client_waits(f, &w);
     client_close(c);
     fixture_wait(fixture_counters(f).sessions == 0);
     fixture_call(f, begin_shutdown, &e);
@@ -440,13 +408,7 @@ static void server_session__shutdown_cuts_what_is_left_at_its_time(void **state)
     fixture *f = *state;
     ending e = {.f = f, .timeout_ms = 50};
     waiting w = {0};
-    f->handle = answer_later;
-    f->data = &w;
-    fixture_start(f);
-    client *c = client_greet(f);
-    client_envelope(c);
-    client_send(c, "S: x\r\n\r\n.\r\n");
-    fixture_wait(w.ticket != 0);
+    client *c = client_waits(f, &w);
     fixture_call(f, begin_shutdown, &e);
     client_expect_end(c);
     client_close(c);
@@ -467,8 +429,7 @@ static void server_session__idle_session_is_told_421_and_closed(void **state)
 {
     fixture *f = *state;
     f->listener.idle_timeout_ms = 100;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_expect(c, "421 4.4.2");
     client_expect_end(c);
     client_close(c);
@@ -485,8 +446,7 @@ static void look_for_buffers(void *arg)
 static void server_session__idle_session_holds_no_transaction(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_mail(c, "S: x\r\n\r\n", "250 ");
     uint64_t end = clock_monotonic_ms() + 10000;
     while (f->data == NULL && clock_monotonic_ms() < end)
@@ -527,8 +487,7 @@ static void server_session__client_that_does_not_read_is_not_read(void **state)
     fixture *f = *state;
     queue_look look = {.f = f};
     buffer b = {0};
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     smx_slice one = make_message(&b);
     size_t sent = 0;
     uint64_t end = clock_monotonic_ms() + 30000;
@@ -557,8 +516,7 @@ static void server_session__client_that_does_not_read_is_not_read(void **state)
 static void server_session__half_a_command_at_the_end_is_nothing(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_send(c, "MAIL FROM:<a@from.example>\r\nRCPT TO:<b@to");
     client_expect(c, "250 ");
     assert_int_equal(shutdown(c->fd, SHUT_WR), 0);

@@ -49,8 +49,7 @@ static int setup(void **state)
 static void server_tls__starttls_forgets_ehlo_and_offers_auth(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     assert_non_null(strstr(c->reply, "STARTTLS"));
     assert_null(strstr(c->reply, "AUTH"));
     client_ask(c, "STARTTLS", "220 ");
@@ -74,8 +73,7 @@ static void server_tls__user_of_clear_text_is_forgotten(void **state)
     f->listener.allow_insecure_auth = true;
     f->listener.xclient = &loopback;
     f->listener.xclient_count = 1;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_ask(c, "XCLIENT LOGIN=user", "220 ");
     client_ask(c, "EHLO client.example", "250 ");
     client_ask(c, "STARTTLS", "220 ");
@@ -90,8 +88,7 @@ static void server_tls__user_of_clear_text_is_forgotten(void **state)
 static void server_tls__octets_behind_starttls_end_the_session(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_send(c, "STARTTLS\r\nMAIL FROM:<i@evil.example>\r\n");
     client_expect(c, "554 5.5.1");
     client_expect_end(c);
@@ -104,8 +101,7 @@ static void server_tls__required_refuses_all_else(void **state)
     fixture *f = *state;
     f->listener.tls = SMX_LISTENER_REQUIRED;
     f->listener.auth = SMX_AUTH_OFF;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_ask(c, "MAIL FROM:<a@from.example>", "530 5.7.0");
     client_ask(c, "STARTTLS", "220 ");
     assert_true(client_secure(c));
@@ -145,8 +141,7 @@ static void server_tls__clear_text_where_tls_is_implicit_is_counted(void **state
 static void server_tls__client_gone_within_the_handshake(void **state)
 {
     fixture *f = *state;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_ask(c, "STARTTLS", "220 ");
     client_close(c);
     fixture_wait(fixture_counters(f).sessions == 0);

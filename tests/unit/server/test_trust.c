@@ -40,6 +40,15 @@ static void expect_client(fixture *f, const char *address, uint16_t port)
         assert_int_equal(f->client.port, port);
 }
 
+/* Another greeting and a message, which the handler takes for this client's; at 0 whatever its port. */
+static void expect_mail_of(fixture *f, client *c, const char *hello, const char *address,
+                           uint16_t port)
+{
+    client_ask(c, hello, "250 ");
+    client_mail(c, "S: x\r\n\r\n", "250 ");
+    expect_client(f, address, port);
+}
+
 /* ---- trust ---- */
 
 static void server_trust__client_of_the_network_is_its_user(void **state)
@@ -50,8 +59,7 @@ static void server_trust__client_of_the_network_is_its_user(void **state)
     memcpy(kept, trust, sizeof(trust));
     f->listener.trust = kept;
     f->listener.trust_count = 2;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_mail(c, "S: x\r\n\r\n", "250 ");
     assert_buffer(&f->user, "printers");
     client_close(c);
@@ -69,8 +77,7 @@ static void server_trust__unknown_user_is_not_trusted(void **state)
     trust = (smx_trust){loopback, SMX_SLICE("unknown")};
     f->listener.trust = &trust;
     f->listener.trust_count = 1;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_ask(c, "MAIL FROM:<a@from.example>", "530 5.7.0");
     client_close(c);
 }
@@ -87,19 +94,14 @@ static void server_xclient__changes_what_is_known_of_the_client(void **state)
 {
     fixture *f = *state;
     allow_xclient(f);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     assert_non_null(strstr(c->reply, "XCLIENT "));
     client_ask(c, "XCLIENT NAME=host.example ADDR=203.0.113.7 PORT=4711 LOGIN=login HELO=its.name",
                "220 mux.example");
-    client_ask(c, "EHLO its.name", "250 ");
-    client_mail(c, "S: x\r\n\r\n", "250 ");
-    expect_client(f, "203.0.113.7", 4711);
+    expect_mail_of(f, c, "EHLO its.name", "203.0.113.7", 4711);
     assert_buffer(&f->user, "login");
     client_ask(c, "XCLIENT ADDR=IPV6:2001:db8::1 LOGIN=login", "220 ");
-    client_ask(c, "EHLO other.name", "250 ");
-    client_mail(c, "S: x\r\n\r\n", "250 ");
-    expect_client(f, "2001:db8::1", 4711);
+    expect_mail_of(f, c, "EHLO other.name", "2001:db8::1", 4711);
     assert_buffer(&f->helo, "other.name");
     client_close(c);
 }
@@ -109,8 +111,7 @@ static void server_xclient__without_login_nobody_is_authenticated(void **state)
     fixture *f = *state;
     allow_xclient(f);
     f->listener.allow_insecure_auth = true;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_auth_plain(c, "login", "secret", "235 ");
     client_ask(c, "XCLIENT ADDR=203.0.113.7", "220 ");
     client_ask(c, "EHLO its.name", "250 ");
@@ -122,16 +123,13 @@ static void server_xclient__login_must_name_a_known_user(void **state)
 {
     fixture *f = *state;
     allow_xclient(f);
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_ask(c, "XCLIENT ADDR=203.0.113.7 LOGIN=nobody", "550 5.7.0");
     client_ask(c, "XCLIENT ADDR=x.y", "501 ");
     client_ask(c, "XCLIENT PORT=65536", "501 ");
     client_ask(c, "XCLIENT NAME=a+4", "501 ");
     client_ask(c, "XCLIENT LOGIN=login", "220 ");
-    client_ask(c, "EHLO its.name", "250 ");
-    client_mail(c, "S: x\r\n\r\n", "250 ");
-    expect_client(f, "127.0.0.1", 0); /* nothing of the refused ones */
+    expect_mail_of(f, c, "EHLO its.name", "127.0.0.1", 0); /* nothing of the refused ones */
     client_close(c);
 }
 
@@ -140,8 +138,7 @@ static void server_xclient__only_listed_peers_may(void **state)
     fixture *f = *state;
     f->listener.xclient = &elsewhere;
     f->listener.xclient_count = 1;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     assert_null(strstr(c->reply, "XCLIENT"));
     client_ask(c, "XCLIENT LOGIN=login", "550 ");
     client_close(c);
@@ -155,16 +152,13 @@ static void server_xclient__trust_follows_the_new_address(void **state)
     allow_xclient(f);
     f->listener.trust = &trust;
     f->listener.trust_count = 1;
-    fixture_start(f);
-    client *c = client_greet(f);
+    client *c = client_first(f);
     client_ask(c, "MAIL FROM:<a@from.example>", "530 ");
     client_ask(c, "XCLIENT ADDR=203.0.113.9", "220 ");
-    client_ask(c, "EHLO its.name", "250 ");
-    client_mail(c, "S: x\r\n\r\n", "250 ");
+    expect_mail_of(f, c, "EHLO its.name", "203.0.113.9", 0);
     assert_buffer(&f->user, "printers");
     client_ask(c, "XCLIENT ADDR=203.0.113.9 LOGIN=login", "220 ");
-    client_ask(c, "EHLO its.name", "250 ");
-    client_mail(c, "S: x\r\n\r\n", "250 ");
+    expect_mail_of(f, c, "EHLO its.name", "203.0.113.9", 0);
     assert_buffer(&f->user, "login"); /* who was named counts more than where it came from */
     client_close(c);
 }
@@ -186,9 +180,7 @@ static void server_proxy_header__version_1_names_the_client(void **state)
     client *c = client_open(f);
     client_send(c, "PROXY TCP4 203.0.113.5 192.0.2.1 1025 25\r\n");
     client_expect(c, "220 ");
-    client_ask(c, "EHLO x.example", "250 ");
-    client_mail(c, "S: x\r\n\r\n", "250 ");
-    expect_client(f, "203.0.113.5", 1025);
+    expect_mail_of(f, c, "EHLO x.example", "203.0.113.5", 1025);
     client_close(c);
 }
 
@@ -208,9 +200,7 @@ static void server_proxy_header__version_2_names_the_client_in_any_pieces(void *
     for (size_t i = 0; i < len; i++)
         client_send_octets(c, octets + i, 1);
     client_expect(c, "220 ");
-    client_ask(c, "EHLO x.example", "250 ");
-    client_mail(c, "S: x\r\n\r\n", "250 ");
-    expect_client(f, "2001:db8::5", 1025);
+    expect_mail_of(f, c, "EHLO x.example", "2001:db8::5", 1025);
     client_close(c);
 }
 
@@ -223,9 +213,7 @@ static void server_proxy_header__local_keeps_the_address_of_the_connection(void 
     static const char local[] = "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
     client_send_octets(c, local, 16);
     client_expect(c, "220 ");
-    client_ask(c, "EHLO x.example", "250 ");
-    client_mail(c, "S: x\r\n\r\n", "250 ");
-    expect_client(f, "127.0.0.1", 0);
+    expect_mail_of(f, c, "EHLO x.example", "127.0.0.1", 0);
     client_close(c);
 }
 
@@ -251,9 +239,7 @@ static void server_proxy_header__from_others_is_no_header(void **state)
     client_expect(c, "220 ");
     client_send(c, "PROXY TCP4 203.0.113.5 192.0.2.1 1025 25\r\n");
     client_expect(c, "5");
-    client_ask(c, "EHLO x.example", "250 ");
-    client_mail(c, "S: x\r\n\r\n", "250 ");
-    expect_client(f, "127.0.0.1", 0);
+    expect_mail_of(f, c, "EHLO x.example", "127.0.0.1", 0);
     client_close(c);
 }
 
