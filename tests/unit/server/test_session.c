@@ -334,7 +334,7 @@ static void server_session__client_gone_is_told_and_the_reply_is_still_taken(voi
 static void server_session__transaction_left_waiting_is_freed_with_the_server(void **state)
 {
     fixture *f = *state;
-    waiting w = {0};
+    static waiting w; /* told by the teardown at the latest */
     client *c = client_waits(f, &w);
     client_close(c); /* the leak checker judges the teardown */
 }
