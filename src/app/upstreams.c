@@ -48,6 +48,9 @@ void upstreams_read_url(config_reader *reader, const yaml_entry *entry, void *ta
         reader_problem(reader, entry->value->offset, error, &p);
         return;
     }
+    /* Its replies after the dot can differ by recipient: that needs recipients tracked one by one. */
+    if (options->lmtp)
+        problems_error(reader->problems, entry->value->offset, "`lmtp://` is not in this version");
     options->host = reader_copy(reader, slice_of_text(host));
     options->url = complete_url(reader, text, options);
     free(host);

@@ -20,7 +20,7 @@
     "    timeouts: {connect: 1s, command: 2s, data: 3s, final: 4m}\n    source: 127.0.0.1\n"        \
     "    family: ipv4\n    tls_verify: true\n"                                                      \
     "  two: {url: 'smtp+tls://two.example', tls_verify: false}\n"                                   \
-    "  three: {url: 'lmtp+unix:/run/lmtp.sock', user: x, pass: y}\n"                                \
+    "  three: {url: 'smtp+unix:/run/mail.sock', user: x, pass: y}\n"                                \
     "users:\n"                                                                                      \
     "  - email: u\n    password: p\n    allow_from: ['*@example.com', '<>']\n"                      \
     "    selector: round-robin\n    upstreams: [{one: 3, two: 1}, three, {url: 'smtps://a.b'}]\n"   \
@@ -84,8 +84,8 @@ static void app_config__every_key_of_an_upstream_is_read(void **state)
     assert_int_equal(u->verify, SMX_VERIFY_REQUIRED);
     assert_int_equal(u[1].verify, SMX_VERIFY_NEVER);
     assert_string_equal(u[1].url, "smtp+tls://two.example:587");
-    assert_string_equal(u[2].url, "lmtp+unix:/run/lmtp.sock");
-    assert_true(u[2].lmtp);
+    assert_string_equal(u[2].url, "smtp+unix:/run/mail.sock");
+    assert_false(u[2].lmtp);
     assert_string_equal(u[3].name, "a.b:465");
     config_free(c);
 }

@@ -140,6 +140,8 @@ static const mistake MISTAKES[] = {
     {"url_of_another_kind", LISTENERS "upstreams: {one: {url: 'http://x'}}\n" USERS,
      "2:24: expected a URL that begins with smtp://, smtp+tls://, smtp+notls://, smtps://, lmtp://, "
      "smtp+unix: or lmtp+unix:\n"},
+    {"lmtp_is_later", LISTENERS "upstreams: {one: {url: 'lmtp://x'}}\n" USERS,
+     "2:24: `lmtp://` is not in this version\n"},
     {"user_without_pass", UP("user: a"), "2:46: `user` needs `pass` or `pass_file`\n"},
     {"pass_without_user", UP("pass: a"), "2:46: `pass` needs `user`\n"},
     {"auth_without_user", UP("auth: plain"), "2:46: `auth` needs `user`\n"},
