@@ -1,5 +1,5 @@
-/* One counter for each source: every allocation counts, and one of them fails when its turn has come.
- * The threads for passwords allocate too, so that counters are atomic. */
+/* Ours are fail_malloc's; for each of the libraries one counter more, and one of its allocations fails
+ * when its turn has come. The threads for passwords allocate too, so that counters are atomic. */
 #include "allocators.h"
 
 #include <stdatomic.h>
@@ -10,14 +10,7 @@
 
 #include <openssl/crypto.h>
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-char *__wrap_strdup(const char *text);
+#include "support/fail_malloc.h"
 
 static atomic_size_t counts[OOM_SOURCES];
 static atomic_size_t failing[OOM_SOURCES]; /* the count at which one fails; 0: none does */
@@ -36,47 +29,29 @@ void oom_count_from(void)
 {
     for (size_t i = 0; i < OOM_SOURCES; i++)
         atomic_store(&counts[i], 0);
+    fail_malloc_begin(0);
 }
 
 size_t oom_count(oom_source source)
 {
-    return atomic_load(&counts[source]);
+    return source == OOM_OURS ? fail_malloc_count() : atomic_load(&counts[source]);
 }
 
 void oom_arm(oom_source source, size_t nth)
 {
     atomic_store(&has_failed, false);
     oom_count_from();
-    atomic_store(&failing[source], nth + 1);
+    if (source == OOM_OURS)
+        fail_malloc_begin(nth + 1);
+    else
+        atomic_store(&failing[source], nth + 1);
 }
 
 bool oom_disarm(void)
 {
     for (size_t i = 0; i < OOM_SOURCES; i++)
         atomic_store(&failing[i], 0);
-    return atomic_load(&has_failed);
-}
-
-/* ---- ours ---- */
-
-void *__wrap_malloc(size_t size)
-{
-    return fails_now(OOM_OURS) ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails_now(OOM_OURS) ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    return fails_now(OOM_OURS) ? NULL : __real_realloc(memory, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails_now(OOM_OURS) ? NULL : __real_strdup(text);
+    return fail_malloc_end() || atomic_load(&has_failed);
 }
 
 /* ---- libuv's ---- */

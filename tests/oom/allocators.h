@@ -1,4 +1,4 @@
-/* Allocators that can be told to fail once: ours (by the linker's --wrap), libuv's, OpenSSL's. */
+/* Allocators that can be told to fail once: ours (support/fail_malloc.h), libuv's, OpenSSL's. */
 #ifndef OOM_ALLOCATORS_H
 #define OOM_ALLOCATORS_H
 

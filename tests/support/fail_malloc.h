@@ -29,4 +29,10 @@ void fail_malloc_choose_thread(bool chosen);
  * SMX_E_NOMEM if one failed, else 0. */
 void fail_malloc_each(int (*run)(void));
 
+/* What stands behind malloc and its kin, by the linker's names: never fails here, never counts. */
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+char *__real_strdup(const char *text);
+
 #endif
