@@ -56,13 +56,20 @@ server_line session_server_cut_line(smx_server_session *s, smx_slice in, smx_sli
     return SERVER_LINE_WHOLE;
 }
 
+/* What is left of a line that is too long. Only CRLF ends it: a CR at the end of the input waits for
+ * what stands behind it. */
 size_t session_server_state_line_rest(smx_server_session *s, smx_slice in, smx_server_event *event)
 {
     (void)event;
     size_t end = slice_find(in, '\n');
     if (end == in.len) {
-        session_server_rate_add(&s->line_rate, s->now, in.len);
-        return in.len;
+        size_t rest = in.len > 0 && in.data[in.len - 1] == '\r' ? in.len - 1 : in.len;
+        session_server_rate_add(&s->line_rate, s->now, rest);
+        return rest;
+    }
+    if (end == 0 || in.data[end - 1] != '\r') {
+        session_server_close(s, SMX_CLOSE_PROTOCOL, SERVER_REPLY(BARE_LF));
+        return 0;
     }
     session_server_touch(s);
     session_server_enter(s, SERVER_COMMAND);

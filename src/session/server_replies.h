@@ -20,6 +20,7 @@
     X(BARE_LF, 500, 5, 5, 2, "A line ends with CR and LF")                                         \
     X(OCTET, 500, 5, 5, 2, "CR or NUL within the line")                                            \
     X(HTTP, 554, 5, 5, 1, "This is not HTTP")                                                      \
+    X(PROXY_HEADER, 554, 5, 5, 1, "No PROXY header is expected from you")                          \
     X(EARLY, 554, 5, 5, 1, "Octets came before it was your turn")                                  \
     /* the verb and its place */                                                                   \
     X(UNKNOWN, 500, 5, 5, 1, "Command not recognized")                                             \

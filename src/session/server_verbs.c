@@ -54,6 +54,9 @@ SERVER_REFUSE(unknown)
 {
     if (!s->greeted && is_http(command))
         session_server_close(s, SMX_CLOSE_PROTOCOL, SERVER_REPLY(HTTP));
+    /* A peer that may send a PROXY header has sent it before the session began. */
+    else if (!s->greeted && slice_equal_nocase(command->name, SMX_SLICE("PROXY")))
+        session_server_close(s, SMX_CLOSE_PROTOCOL, SERVER_REPLY(PROXY_HEADER));
     else
         session_server_reply(s, reply);
 }
