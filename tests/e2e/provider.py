@@ -90,6 +90,9 @@ class Provider:
         self.sockets, self.threads = set(), []
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if "body" in self.faults:
+            # Else the kernel may take in more than a whole body while nobody reads.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self.socket.bind((host, 0))
         self.port = self.socket.getsockname()[1]
         scheme = scheme or {"implicit": "smtps", "starttls": "smtp+tls"}.get(tls, "smtp")
