@@ -8,7 +8,8 @@ enum {
     DEFAULT_MAX_SIZE = 25 * 1024 * 1024,
     DEFAULT_MAX_RECIPIENTS = 1000,
     DEFAULT_MAX_CONNECTIONS = 10000,
-    REFRESH_MS = 10000, /* certificates are looked at this often */
+    DATA_TIMEOUT_MS = 180000, /* within a message, unless idle_timeout is shorter */
+    REFRESH_MS = 10000,       /* certificates are looked at this often */
     DEFAULT_OFFERED = SMX_EXT_PIPELINING | SMX_EXT_SIZE | SMX_EXT_8BITMIME |
                       SMX_EXT_ENHANCEDSTATUSCODES | SMX_EXT_CHUNKING | SMX_EXT_LIMITS,
 };
@@ -51,6 +52,8 @@ static void listen_fill_session(server_listener *l)
         .max_size = options->max_size,
         .max_recipients = options->max_recipients,
         .idle_timeout_ms = options->idle_timeout_ms,
+        .data_timeout_ms =
+            options->idle_timeout_ms < DATA_TIMEOUT_MS ? options->idle_timeout_ms : 0,
         .min_rate = options->min_rate,
         .bare_newline = options->bare_newline,
         .tickets = loop_tickets(server->loop),
