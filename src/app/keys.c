@@ -175,7 +175,7 @@ static const config_key listener_keys[] = {
      .minimum = 1,
      .maximum = 100000,
      .initial = "1000",
-     .doc = "recipients of a message"},
+     .doc = "recipients of a message; less than 100 means 100 (RFC 5321)"},
     {.name = "max_connections",
      .kind = KEY_NUMBER,
      KEY_AT(smx_listener_options, max_connections),
