@@ -197,7 +197,10 @@ void session_client_on_data(smx_client_session *s, client_expect what, const smx
                             smx_client_event *event)
 {
     (void)what;
-    if (client_reply_class(reply) == 3) {
+    if (client_reply_class(reply) == 3 && s->behind > 0) {
+        /* A reply to what has not been sent: no body, and the next step judges what it says. */
+        session_client_enter(s, CLIENT_STATE_BODY);
+    } else if (client_reply_class(reply) == 3) {
         session_client_enter_and_tell(s, CLIENT_STATE_BODY, SMX_CLIENT_BODY);
     } else if (client_reply_refuses(reply)) {
         event->type = SMX_CLIENT_DATA_REPLY;
