@@ -22,6 +22,7 @@ enum {
     LISTENER_UNIX_MODE = 0660,
     LISTENER_BATCH = 64,     /* connections accepted before others have their turn */
     LISTENER_PAUSE_MS = 200, /* without descriptors or memory */
+    LISTENER_TELL_MS = 10000,
 };
 
 struct listener {
@@ -30,6 +31,8 @@ struct listener {
     loop_resident resident;
     timer_entry pause;
     listener_fn *fn;
+    listener_paused_fn *paused;
+    uint64_t tell_after;
     void *owner;
     int fd;
     int backlog;
@@ -232,10 +235,15 @@ static void listener_on_pause_over(timer_entry *timer)
     (void)uv_poll_start(&l->poll, UV_READABLE, listener_on_readable);
 }
 
-static void listener_pause(listener *l)
+static void listener_pause(listener *l, int error)
 {
+    uint64_t now = loop_now(l->loop);
     (void)uv_poll_stop(&l->poll);
-    timer_set(loop_timers(l->loop), &l->pause, loop_now(l->loop) + LISTENER_PAUSE_MS);
+    timer_set(loop_timers(l->loop), &l->pause, now + LISTENER_PAUSE_MS);
+    if (l->paused == NULL || now < l->tell_after)
+        return;
+    l->tell_after = now + LISTENER_TELL_MS;
+    l->paused(l->owner, error);
 }
 
 /* Takes the descriptor over. */
@@ -263,10 +271,10 @@ static bool listener_accept_one(listener *l)
 {
     int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
-        if (listener_adopt(l, fd) == 0)
-            return true;
-        listener_pause(l);
-        return false;
+        int error = listener_adopt(l, fd);
+        if (error != 0)
+            listener_pause(l, error);
+        return error == 0;
     }
     switch (errno) {
     case EINTR:
@@ -276,7 +284,7 @@ static bool listener_accept_one(listener *l)
     case EAGAIN:
         return false;
     default:
-        listener_pause(l);
+        listener_pause(l, uv_error_map(-errno));
         return false;
     }
 }
@@ -286,7 +294,7 @@ static void listener_on_readable(uv_poll_t *poll, int status, int events)
     listener *l = poll->data;
     (void)events;
     if (status < 0) {
-        listener_pause(l);
+        listener_pause(l, uv_error_map(status));
         return;
     }
     for (int i = 0; i < LISTENER_BATCH && !l->closing; i++)
@@ -378,6 +386,7 @@ int listener_new(smx_loop *loop, const endpoint *at, const listener_options *opt
     new->fd = -1;
     new->backlog = options->backlog == 0 ? LISTENER_BACKLOG : options->backlog;
     new->pause.fn = listener_on_pause_over;
+    new->paused = options->paused;
     new->resident.leave = listener_leave;
     int error = listener_open(new, at, options, p);
     if (error != 0) {

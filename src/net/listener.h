@@ -7,11 +7,16 @@
 
 typedef struct listener listener;
 
+/* Nothing more can be accepted for a moment: out of descriptors or memory. Told at most once in ten
+ * seconds. */
+typedef void listener_paused_fn(void *owner, int error);
+
 typedef struct listener_options {
     int backlog;   /* 0: 1024 */
     int unix_mode; /* of a Unix socket; 0: 0660 */
     int fd;        /* a listening socket that is open already (duplicated), or -1 */
     bool shared; /* another loop of this program listens here already: do not look for strangers */
+    listener_paused_fn *paused; /* or NULL */
 } listener_options;
 
 /* A connection was accepted: the owner calls connection_start or connection_close. */

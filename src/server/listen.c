@@ -112,10 +112,21 @@ static void listen_on_connection(void *owner, connection *c)
     peer_new(owner, c);
 }
 
+static void listen_on_paused(void *owner, int error)
+{
+    const server_listener *l = owner;
+    const smx_log_field fields[] = {
+        {"listener", l->name},
+        {"problem", slice_of_text(smx_error_text(error))},
+    };
+    server_log(l->server, SMX_LOG_WARN, "accept_paused", NULL, fields, 2);
+}
+
 static int listen_open_socket(server_listener *l, problem *p)
 {
     endpoint at;
-    const listener_options options = {.fd = -1, .shared = l->options.shared_port};
+    const listener_options options = {
+        .fd = -1, .shared = l->options.shared_port, .paused = listen_on_paused};
     int error = endpoint_parse(l->name, 0, &at, p);
     if (error != 0)
         return error;

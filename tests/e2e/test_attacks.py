@@ -1,7 +1,9 @@
 """The rows of ATTACKS that show on the wire, against the daemon: nothing reaches a provider, and the
 next session works. Each runs with its octets in one piece, and cut at random."""
 import base64
+import os
 import random
+import resource
 import time
 
 import pytest
@@ -385,6 +387,26 @@ def test_floods__commands_without_end(scene):
         except (Closed, OSError):
             pass
         assert codes <= {250, 421}
+
+
+def test_floods__without_descriptors_new_clients_wait(stage):
+    """Accepting pauses, which the log says once, those inside go on, and who waited has a turn."""
+    provider = stage.provider()
+    mux = stage.mux([provider], workers=1)
+    inside = Wire(mux.port()).greet()
+    assert inside.submit(message()).code == 250  # the connection to the provider is there
+    descriptors = len(os.listdir(f"/proc/{mux.process.pid}/fd"))
+    limits = resource.prlimit(mux.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(mux.process.pid, resource.RLIMIT_NOFILE, (descriptors + 4, limits[1]))
+    clients = [Wire(mux.port()) for _ in range(12)]
+    mux.wait("accept_paused")
+    assert inside.command("NOOP").code == 250
+    for client in clients:  # each that leaves makes room for one that waits
+        assert client.reply().code == 220
+        client.close()
+    assert inside.submit(message(mark="second")).code == 250
+    assert len(mux.find("accept_paused")) <= 2
+    inside.close()
 
 
 # ---- 38: the log ----
