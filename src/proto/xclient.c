@@ -31,6 +31,12 @@ static bool xclient_has_control(smx_slice value)
     return false;
 }
 
+static bool xclient_is_protocol(smx_slice value)
+{
+    return value.len == 0 || slice_equal_nocase(value, SMX_SLICE("SMTP")) ||
+           slice_equal_nocase(value, SMX_SLICE("ESMTP"));
+}
+
 /* One NAME=value. `memory` is what is left of the caller's; *used says how much of it was taken. */
 static int xclient_read(smx_slice word, char *memory, size_t capacity, smx_xclient *xclient,
                         size_t *used)
@@ -49,6 +55,8 @@ static int xclient_read(smx_slice word, char *memory, size_t capacity, smx_xclie
             return error;
     }
     if (xclient_has_control(slice_of(memory, len)))
+        return SMX_E_SYNTAX;
+    if (name == SMX_XCLIENT_PROTO && !xclient_is_protocol(slice_of(memory, len)))
         return SMX_E_SYNTAX;
     xclient->given[name] = true;
     xclient->value[name] = slice_of(memory, len);
