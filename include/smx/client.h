@@ -47,8 +47,10 @@ typedef struct smx_client_options {
     const char *own_hostname; /* a server that calls itself so is ourselves; NULL: not looked for */
     const char *user;         /* NULL: no AUTH */
     const char *password;
+    const char *token;        /* an OAuth2 access token in place of the password, or NULL */
     const char *mechanism;    /* the only one to use; NULL: the best of SCRAM-SHA-256, CRAM-MD5 on
-                                 clear text only, PLAIN, LOGIN (DESIGN 4.16) */
+                                 clear text only, PLAIN, LOGIN, with a token of OAUTHBEARER and
+                                 XOAUTH2 (DESIGN 4.16) */
     bool allow_insecure_auth; /* credentials on clear text, or in unverified TLS; else they leave
                                  on clear text only to loopback addresses and Unix sockets */
     uint32_t connect_timeout_ms; /* name, TCP; 0: 30000 */

@@ -29,8 +29,9 @@ static int client_auth_start(smx_client *client, const char *mechanism)
 {
     buffer initial = {0};
     bool has_initial = false;
-    int error =
-        sasl_client_new(mechanism, client->options.user, client->options.password, &client->sasl);
+    const smx_client_options *o = &client->options;
+    int error = sasl_client_new(mechanism, o->user, o->token != NULL ? o->token : o->password,
+                                &client->sasl);
     if (error == 0)
         error = sasl_client_initial(client->sasl, &has_initial, &initial);
     if (error == 0)
@@ -52,7 +53,7 @@ void client_auth_begin(smx_client *client)
     }
     const char *mechanism;
     smx_slice offered = smx_client_session_capabilities(client->session)->auth_mechanisms;
-    if (sasl_client_choose(offered, client->options.mechanism,
+    if (sasl_client_choose(offered, client->options.mechanism, client->options.token != NULL,
                            !connection_is_tls(client->connection), &mechanism) != 0) {
         client_end(client, SMX_E_AUTH, "the server offers no AUTH mechanism that can be used");
         return;
@@ -75,6 +76,8 @@ void client_auth_challenge(smx_client *client, smx_slice challenge)
     buffer_free(&response);
     if (error != 0)
         client_end(client, error, "the server's side of AUTH made no sense");
+    else if (sasl_client_refusal(client->sasl)[0] != '\0')
+        client_result_detail(client, sasl_client_refusal(client->sasl));
 }
 
 int client_auth_finish(smx_client *client)

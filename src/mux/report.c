@@ -25,7 +25,10 @@ int mux_report_reason(buffer *out, const char *name, const upstream_result *resu
         return buffer_append_text(out, result->unsuitable);
     if (r->reply.code != 0)
         error = report_reply(out, &r->reply);
-    else
+    if (r->reply.code != 0 && error == 0 && r->phase == SMX_CLIENT_PHASE_AUTH &&
+        r->detail[0] != '\0') /* what a server said of a token */
+        error = buffer_printf(out, " [%s]", r->detail);
+    else if (r->reply.code == 0)
         error =
             buffer_append_text(out, r->detail[0] != '\0' ? r->detail : smx_error_text(r->error));
     return error != 0 ? error : buffer_printf(out, " (%s)", smx_client_phase_text(r->phase));

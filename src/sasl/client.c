@@ -1,22 +1,30 @@
 /* The client's side of an exchange, on libgsasl. Each exchange owns a context of its own (about a
- * microsecond to make): nothing is shared between threads. libgsasl holds name and password. */
+ * microsecond to make): nothing is shared between threads. libgsasl holds name and password. The
+ * mechanisms that take a token are strings of our own (bearer.h). */
 #include <gsasl.h>
 #include <stdlib.h>
 
+#include "sasl/bearer.h"
 #include "sasl/sasl.h"
 #include "sasl/scram.h"
+
+typedef int client_bearer_fn(const char *user, const char *token, buffer *output);
 
 /* Strongest first. */
 static const struct client_mechanism {
     const char *name;
     bool client_first;
-    bool clear_text_only;   /* no better than the channel: of use only where that is clear text */
-    bool checks_iterations; /* the challenge names the cost of the password's hash */
+    bool clear_text_only;     /* no better than the channel: of use only where that is clear text */
+    bool checks_iterations;   /* the challenge names the cost of the password's hash */
+    client_bearer_fn *bearer; /* takes a token, no password */
+    const char *dummy; /* what is answered when the server has said why it refuses the token */
 } client_mechanisms[] = {
-    {"SCRAM-SHA-256", true, false, true},
-    {"CRAM-MD5", false, true, false},
-    {"PLAIN", true, false, false},
-    {"LOGIN", false, false, false},
+    {"SCRAM-SHA-256", true, false, true, NULL, NULL},
+    {"CRAM-MD5", false, true, false, NULL, NULL},
+    {"PLAIN", true, false, false, NULL, NULL},
+    {"LOGIN", false, false, false, NULL, NULL},
+    {"OAUTHBEARER", true, false, false, bearer_oauthbearer, "\1"}, /* RFC 7628 section 3.2.3 */
+    {"XOAUTH2", true, false, false, bearer_xoauth2, ""},
 };
 
 typedef struct client_mechanism client_mechanism;
@@ -25,6 +33,9 @@ struct sasl_client {
     const client_mechanism *mechanism;
     Gsasl *gsasl;
     Gsasl_session *session;
+    const char *user; /* with a token: the owner's */
+    const char *token;
+    char refusal[BEARER_STATUS];
     unsigned challenges;
     bool is_complete;
     bool is_broken; /* no more steps: it went wrong */
@@ -47,7 +58,7 @@ static bool client_is_offered(smx_slice offered, const char *name)
     return false;
 }
 
-int sasl_client_choose(smx_slice offered, const char *wanted, bool clear_text,
+int sasl_client_choose(smx_slice offered, const char *wanted, bool token, bool clear_text,
                        const char **mechanism)
 {
     for (size_t i = 0; i < sizeof(client_mechanisms) / sizeof(client_mechanisms[0]); i++) {
@@ -55,7 +66,7 @@ int sasl_client_choose(smx_slice offered, const char *wanted, bool clear_text,
         bool eligible = wanted != NULL
                             ? slice_equal_nocase(slice_of_text(wanted), slice_of_text(m->name))
                             : clear_text || !m->clear_text_only;
-        if (!eligible || !client_is_offered(offered, m->name))
+        if (!eligible || (m->bearer != NULL) != token || !client_is_offered(offered, m->name))
             continue;
         *mechanism = m->name;
         return 0;
@@ -85,7 +96,9 @@ int sasl_client_new(const char *mechanism, const char *user, const char *passwor
     if (c == NULL)
         return SMX_E_NOMEM;
     c->mechanism = found;
-    int error = client_start(c, user, password);
+    c->user = user;
+    c->token = password;
+    int error = found->bearer != NULL ? 0 : client_start(c, user, password);
     if (error != 0) {
         sasl_client_free(c);
         return error;
@@ -128,7 +141,12 @@ int sasl_client_initial(sasl_client *client, bool *has_initial, buffer *output)
 {
     if (client->is_broken || client->is_complete || client->challenges > 0)
         return SMX_E_STATE;
-    if (client->mechanism->client_first) {
+    if (client->mechanism->bearer != NULL) {
+        int error = client->mechanism->bearer(client->user, client->token, output);
+        if (error != 0)
+            return error;
+        client->is_complete = true;
+    } else if (client->mechanism->client_first) {
         int error = client_gsasl_step(client, slice_of("", 0), output);
         if (error != 0)
             return error;
@@ -151,9 +169,23 @@ static bool client_takes_iterations(smx_slice challenge)
     return false;
 }
 
+/* The one challenge to a token is its refusal: a dummy response makes the server end the exchange with
+ * 535 (CHECKLIST 64). */
+static int client_take_refusal(sasl_client *client, smx_slice challenge, bool first, buffer *output)
+{
+    client->is_complete = false;
+    client->is_broken = !first;
+    if (!first)
+        return SMX_E_AUTH;
+    bearer_read_status(challenge, client->refusal);
+    return buffer_append_text(output, client->mechanism->dummy);
+}
+
 int sasl_client_step(sasl_client *client, smx_slice challenge, buffer *output)
 {
     bool first = client->challenges++ == 0;
+    if (client->mechanism->bearer != NULL)
+        return client_take_refusal(client, challenge, first, output);
     if (client->is_broken || client->is_complete)
         return SMX_E_AUTH;
     /* libgsasl reads challenges up to a NUL. */
@@ -170,4 +202,9 @@ int sasl_client_step(sasl_client *client, smx_slice challenge, buffer *output)
 bool sasl_client_is_complete(const sasl_client *client)
 {
     return client->is_complete;
+}
+
+const char *sasl_client_refusal(const sasl_client *client)
+{
+    return client->refusal;
 }

@@ -39,10 +39,11 @@ smx_slice sasl_server_password(const sasl_server *server);
 typedef struct sasl_client sasl_client;
 
 /* The best mechanism of `offered` (words parted by blanks): `wanted` if it is given, else
- * SCRAM-SHA-256, CRAM-MD5 where `clear_text`, PLAIN, LOGIN. SMX_E_NOTFOUND. The result is a
- * constant. */
-SMX_MUST_USE int sasl_client_choose(smx_slice offered, const char *wanted, bool clear_text,
-                                    const char **mechanism);
+ * SCRAM-SHA-256, CRAM-MD5 where `clear_text`, PLAIN, LOGIN; with a `token` OAUTHBEARER, XOAUTH2.
+ * SMX_E_NOTFOUND. The result is a constant. */
+SMX_MUST_USE int sasl_client_choose(smx_slice offered, const char *wanted, bool token,
+                                    bool clear_text, const char **mechanism);
+/* `password`: the access token for OAUTHBEARER and XOAUTH2, which must live as long as the client. */
 SMX_MUST_USE int sasl_client_new(const char *mechanism, const char *user, const char *password,
                                  sasl_client **client);
 void sasl_client_free(sasl_client *client);
@@ -52,5 +53,7 @@ SMX_MUST_USE int sasl_client_initial(sasl_client *client, bool *has_initial, buf
 SMX_MUST_USE int sasl_client_step(sasl_client *client, smx_slice challenge, buffer *output);
 /* True when the mechanism is content with a success now (SCRAM: the server has proved itself). */
 bool sasl_client_is_complete(const sasl_client *client);
+/* A word for the log: why the server refuses the token, as it said in a challenge; "" if it did not. */
+const char *sasl_client_refusal(const sasl_client *client);
 
 #endif

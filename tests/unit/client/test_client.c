@@ -271,6 +271,58 @@ static void client__a_refused_password_is_told_with_its_reply(void **state)
     assert_int_equal(s->code, 535);
 }
 
+/* CHECKLIST 64: 334 with JSON, the dummy response, 535; why stands in the detail. */
+static void client__a_refused_token_is_told_with_its_reply_and_why(void **state)
+{
+    script *s = *state;
+    static const script_step steps[] = {
+        GREET_WITH("AUTH PLAIN XOAUTH2"),
+        {"AUTH XOAUTH2 dXNlcj11AWF1dGg9QmVhcmVyIHQBAQ==\r\n", "334 eyJzdGF0dXMiOiI0MDEifQ==\r\n"},
+        {"\r\n", "535 5.7.8 bad\r\n"},
+        END};
+    s->options.user = "u";
+    s->options.token = "t";
+    script_run(s, steps);
+    assert_string_equal(s->calls, ".");
+    assert_int_equal(s->result.phase, SMX_CLIENT_PHASE_AUTH);
+    assert_int_equal(s->code, 535);
+    assert_string_equal(s->detail, "401");
+}
+
+static void client__a_token_is_taken(void **state)
+{
+    script *s = *state;
+    static const script_step steps[] = {
+        GREET_WITH("AUTH XOAUTH2 OAUTHBEARER"),
+        {"AUTH OAUTHBEARER bixhPXUsAWF1dGg9QmVhcmVyIHQBAQ==\r\n", "235 2.7.0 welcome\r\n"},
+        {"QUIT\r\n", "221 bye\r\n"},
+        END};
+    s->options.user = "u";
+    s->options.token = "t";
+    s->submits = false;
+    script_open(s, steps);
+    script_until(s, s->calls_count == 1);
+    smx_client_close(s->client);
+    script_until(s, s->closed);
+    assert_string_equal(s->calls, "r.");
+}
+
+/* A server that takes what it has refused before is not believed. */
+static void client__a_success_behind_a_refused_token_is_none(void **state)
+{
+    script *s = *state;
+    static const script_step steps[] = {GREET_WITH("AUTH OAUTHBEARER"),
+                                        {"AUTH OAUTHBEARER bixhPXUsAWF1dGg9QmVhcmVyIHQBAQ==\r\n",
+                                         "334 eyJzdGF0dXMiOiI0MDEifQ==\r\n"},
+                                        {"AQ==\r\n", "235 2.7.0 all the same\r\n"},
+                                        END};
+    s->options.user = "u";
+    s->options.token = "t";
+    script_run(s, steps);
+    assert_string_equal(s->calls, ".");
+    assert_int_equal(s->result.error, SMX_E_AUTH);
+}
+
 /* ---- bodies ---- */
 
 /* Lines that sum up to `size` octets. */
@@ -433,6 +485,9 @@ int main(void)
         CLIENT_TEST(client__close_behind_the_dot_is_unknown),
         CLIENT_TEST(client__second_close_does_not_wait_for_the_reply_to_quit),
         CLIENT_TEST(client__required_tls_that_is_not_offered_fails_in_phase_tls),
+        CLIENT_TEST(client__a_refused_token_is_told_with_its_reply_and_why),
+        CLIENT_TEST(client__a_token_is_taken),
+        CLIENT_TEST(client__a_success_behind_a_refused_token_is_none),
         CLIENT_TEST(client__auth_that_is_not_offered_fails_in_phase_auth),
         CLIENT_TEST(client__a_refused_password_is_told_with_its_reply),
         CLIENT_TEST(client__a_file_of_20_mib_goes_to_a_slow_reader_whole),

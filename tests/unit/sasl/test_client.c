@@ -24,7 +24,7 @@ static void assert_text(smx_slice s, const char *text)
 static const char *choose(const char *offered, const char *wanted, bool clear_text)
 {
     const char *mechanism = "none";
-    int error = sasl_client_choose(slice_of_text(offered), wanted, clear_text, &mechanism);
+    int error = sasl_client_choose(slice_of_text(offered), wanted, false, clear_text, &mechanism);
     assert_true(error == 0 || error == SMX_E_NOTFOUND);
     return mechanism;
 }
@@ -50,6 +50,100 @@ static void sasl_client_choose__the_wanted_one_or_none(void **state)
     assert_string_equal(choose("PLAIN CRAM-MD5", "CRAM-MD5", false), "CRAM-MD5");
     assert_string_equal(choose("PLAIN LOGIN", "SCRAM-SHA-256", false), "none");
     assert_string_equal(choose("PLAIN NTLM", "NTLM", false), "none");
+}
+
+static const char *choose_with_token(const char *offered, const char *wanted)
+{
+    const char *mechanism = "none";
+    (void)!sasl_client_choose(slice_of_text(offered), wanted, true, false, &mechanism);
+    return mechanism;
+}
+
+static void sasl_client_choose__a_token_only_goes_where_tokens_are_taken(void **state)
+{
+    (void)state;
+    assert_string_equal(choose_with_token("LOGIN PLAIN XOAUTH2 OAUTHBEARER", NULL), "OAUTHBEARER");
+    assert_string_equal(choose_with_token("LOGIN XOAUTH2", NULL), "XOAUTH2");
+    assert_string_equal(choose_with_token("OAUTHBEARER XOAUTH2", "xoauth2"), "XOAUTH2");
+    assert_string_equal(choose_with_token("XOAUTH2", "OAUTHBEARER"), "none");
+    assert_string_equal(choose_with_token("LOGIN PLAIN SCRAM-SHA-256", NULL), "none");
+    assert_string_equal(choose_with_token("PLAIN", "PLAIN"), "none");
+    assert_string_equal(choose("XOAUTH2 OAUTHBEARER", NULL, true), "none");
+    assert_string_equal(choose("XOAUTH2", "XOAUTH2", false), "none");
+}
+
+static sasl_client *bearer_begin(const char *mechanism, const char *user, buffer *output)
+{
+    bool has_initial = false;
+    sasl_client *client = NULL;
+    assert_int_equal(sasl_client_new(mechanism, user, "ya29.tok-en==", &client), 0);
+    assert_int_equal(sasl_client_initial(client, &has_initial, output), 0);
+    assert_true(has_initial);
+    assert_true(sasl_client_is_complete(client));
+    return client;
+}
+
+static void sasl_client_bearer__initial_responses(void **state)
+{
+    (void)state;
+    buffer output = {0};
+    sasl_client_free(bearer_begin("XOAUTH2", "some@example.com", &output));
+    assert_text(buffer_slice(&output), "user=some@example.com\1auth=Bearer ya29.tok-en==\1\1");
+    buffer_clear(&output);
+    sasl_client_free(bearer_begin("OAUTHBEARER", "a,b=c@example.com", &output));
+    assert_text(buffer_slice(&output), "n,a=a=2Cb=3Dc@example.com,\1auth=Bearer ya29.tok-en==\1\1");
+    buffer_free(&output);
+}
+
+/* CHECKLIST 64: a challenge with JSON, the dummy response, and then no success counts any more. */
+static void sasl_client_bearer__a_refusal_is_answered_by_the_dummy(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"XOAUTH2", ""}, {"OAUTHBEARER", "\1"}};
+    for (size_t i = 0; i < 2; i++) {
+        buffer output = {0};
+        sasl_client *client = bearer_begin(cases[i][0], "u", &output);
+        buffer_clear(&output);
+        smx_slice json = SMX_SLICE("{\"schemes\":\"Bearer\", \"status\" : \"invalid\n_token\"}");
+        assert_int_equal(sasl_client_step(client, json, &output), 0);
+        assert_text(buffer_slice(&output), cases[i][1]);
+        assert_string_equal(sasl_client_refusal(client), "invalid?_token");
+        assert_false(sasl_client_is_complete(client));
+        assert_int_equal(sasl_client_step(client, json, &output), SMX_E_AUTH);
+        sasl_client_free(client);
+        buffer_free(&output);
+    }
+}
+
+static void sasl_client_bearer__nonsense_of_a_server_is_no_word(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {"", "{}", "\"status\"", "{\"status\":401}", "\"status\":"};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        buffer output = {0};
+        sasl_client *client = bearer_begin("XOAUTH2", "u", &output);
+        assert_int_equal(sasl_client_step(client, slice_of_text(cases[i]), &output), 0);
+        assert_string_equal(sasl_client_refusal(client), "");
+        sasl_client_free(client);
+        buffer_free(&output);
+    }
+}
+
+static void sasl_client_bearer__octets_that_part_fields_are_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"u\1", "t"}, {"u\n", "t"},   {"u", "t\1"},
+                                           {"u", "t t"}, {"u", "t\r\n"}, {"u", ""}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        buffer output = {0};
+        bool has_initial;
+        sasl_client *client = NULL;
+        assert_int_equal(sasl_client_new("OAUTHBEARER", cases[i][0], cases[i][1], &client), 0);
+        assert_int_equal(sasl_client_initial(client, &has_initial, &output), SMX_E_INVALID);
+        sasl_client_free(client);
+        assert_int_equal(buffer_length(&output), 0);
+        buffer_free(&output);
+    }
 }
 
 static void sasl_client__unknown_mechanism_and_empty_name_are_refused(void **state)
@@ -207,6 +301,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sasl_client_choose__strongest_first),
         cmocka_unit_test(sasl_client_choose__the_wanted_one_or_none),
+        cmocka_unit_test(sasl_client_choose__a_token_only_goes_where_tokens_are_taken),
+        cmocka_unit_test(sasl_client_bearer__initial_responses),
+        cmocka_unit_test(sasl_client_bearer__a_refusal_is_answered_by_the_dummy),
+        cmocka_unit_test(sasl_client_bearer__nonsense_of_a_server_is_no_word),
+        cmocka_unit_test(sasl_client_bearer__octets_that_part_fields_are_refused),
         cmocka_unit_test(sasl_client__unknown_mechanism_and_empty_name_are_refused),
         cmocka_unit_test(sasl_client_plain__everything_in_the_initial_response),
         cmocka_unit_test(sasl_client_login__whatever_the_prompts_say),
