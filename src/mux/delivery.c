@@ -364,7 +364,8 @@ static void delivery_on_unknown(delivery *d, const upstream_result *result)
 static void delivery_attempt_done(void *arg, const upstream_result *result)
 {
     delivery *d = arg;
-    mux_classified c = mux_classify(result);
+    const upstream_options *o = upstream_get_options(delivery_upstream(d, d->next));
+    mux_classified c = mux_classify(result, o->rules, o->rule_count);
     d->attempt = NULL;
     d->record->upstream = delivery_upstream_name(d);
     d->record->phase = result->client->phase;

@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "base/map.h"
+#include "mux/classify.h"
 #include "mux/mux.h"
 #include "net/loop.h"
 
@@ -56,24 +57,6 @@ void mux_summary_init(mux_worker *worker);
 /* worker.c */
 void mux_worker_check_drained(mux_worker *worker);
 uint64_t mux_worker_random(mux_worker *worker);
-
-/* ---- what a failure means (classify.c, DESIGN 4.3) ---- */
-
-typedef enum mux_action {
-    MUX_ACTION_TAKEN,
-    MUX_ACTION_NEXT,    /* nothing was delivered: another upstream may try */
-    MUX_ACTION_FINAL,   /* refused for good */
-    MUX_ACTION_UNKNOWN, /* nobody knows: nobody else may try */
-    MUX_ACTION_GIVEN_UP,
-} mux_action;
-
-typedef struct mux_classified {
-    mux_action action;
-    bool permanent; /* NEXT: the upstream's own answer was 5xx */
-    bool suspend;   /* its credentials, or its terms, were refused */
-} mux_classified;
-
-mux_classified mux_classify(const upstream_result *result);
 
 /* ---- what a client and an operator are told (report.c) ---- */
 

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/problem.h"
 #include "smx/client.h"
+#include "upstream/rules.h"
 
 typedef struct upstream_options {
     const char *name;
@@ -38,6 +39,10 @@ typedef struct upstream_options {
     uint32_t command_timeout_ms; /* machine's defaults */
     uint32_t data_timeout_ms;
     uint32_t final_timeout_ms;
+    const upstream_rule *rules; /* what its replies mean, beside DESIGN 4.3; from its profile */
+    size_t rule_count;
+    smx_extensions caps;   /* what it is known to offer, before its first EHLO is seen */
+    uint64_t cap_max_size; /* SIZE among these; 0: not known */
 } upstream_options;
 
 /* Reads a URL of DESIGN section 2 (smtp:// smtp+tls:// smtp+notls:// smtps:// lmtp:// smtp+unix:
