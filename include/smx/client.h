@@ -94,6 +94,9 @@ typedef struct smx_client_handler {
     /* The connection is over: the last callback; the client frees itself behind it. For one that
      * never was ready, or failed between transactions, `result` says why (outcome FAILED). */
     void (*closed)(void *arg, smx_client *client, const smx_client_result *result);
+    /* Only of a submission that comes in steps; may be NULL: the reply to a recipient, as it comes.
+     * It lives until the result's callback ends. */
+    void (*recipient)(void *arg, smx_client *client, size_t index, const smx_reply *reply);
 } smx_client_handler;
 
 /* Begins to connect. Strings of the options must outlive the client. */
@@ -101,21 +104,42 @@ SMX_API SMX_MUST_USE int smx_client_new(smx_loop *loop, const smx_client_options
                                         const smx_client_handler *handler, void *arg,
                                         smx_client **client);
 
+/* How much of a message its owner has. */
+typedef enum smx_submission_stage {
+    SMX_SUBMISSION_WHOLE,      /* all of it */
+    SMX_SUBMISSION_RECIPIENTS, /* the sender and some recipients, or none yet; more may come */
+    SMX_SUBMISSION_DATA,       /* all recipients */
+    SMX_SUBMISSION_BODY,       /* and the header; the message grows */
+} smx_submission_stage;
+
 /* A message to submit; all of it must live until the result. */
 typedef struct smx_submission {
     const smx_envelope *envelope;
     smx_slice header;           /* sent first: a header section of the caller's making */
     const smx_message *message; /* then this from `body_offset` on; NULL: nothing */
     uint64_t body_offset;
-    bool all_or_nothing; /* a refused recipient ends the transaction before DATA */
+    bool all_or_nothing;        /* a refused recipient ends the transaction before DATA */
+    smx_submission_stage stage; /* other than WHOLE: it comes in steps (smx_client_advance) */
+    size_t required; /* in steps, instead of all_or_nothing: so many recipients, the first
+                                   ones, must all be taken */
 } smx_submission;
 
 /* Only when ready. SMX_E_STATE; SMX_E_INVALID: an address that cannot be sent; SMX_E_NOMEM: the
  * transaction has not begun and no result comes. */
 SMX_API SMX_MUST_USE int smx_client_submit(smx_client *client, const smx_submission *submission);
 
+/* A submission that was not WHOLE when it began has come further: what it says now replaces what it
+ * said before. Its recipients may only grow in number, and only up to stage DATA; the header is read
+ * from stage BODY on and stays; the message grows. MAIL and each RCPT leave as soon as they are
+ * known, DATA at stage DATA behind the replies to all of them, the body (by DATA, not BDAT) as far
+ * as it is there, the final dot when it is WHOLE. A pause of the owner's never times out; a server
+ * that does not take what is there does. SMX_E_STATE: there is no such transaction (its result is
+ * on the way, or was told); SMX_E_INVALID, SMX_E_NOMEM: nothing has changed. */
+SMX_API SMX_MUST_USE int smx_client_advance(smx_client *client, const smx_submission *submission);
+
 /* Gives the transaction up if its final dot was not handed over: result GIVEN_UP follows, and the
- * connection closes if a body was open. Afterwards SMX_E_LATE: the result will come. */
+ * connection closes, unless it stands between the replies to recipients and DATA in steps: then
+ * RSET does. Afterwards SMX_E_LATE: the result will come. */
 SMX_API SMX_MUST_USE int smx_client_cancel(smx_client *client);
 
 /* What the server offers; NULL before it is ready. */

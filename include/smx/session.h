@@ -273,7 +273,8 @@ typedef enum smx_client_event_type {
                              is whole, then _body_end. Not given while the owner has to decide: see
                              `hold_data` */
     SMX_CLIENT_DECIDE, /* all RCPT replies are in, some but not all were refused, and `hold_data`
-                             was set: call smx_client_session_proceed or smx_client_session_reset */
+                             was set, or they are in and the transaction comes in steps: call
+                             smx_client_session_proceed or _reset (in steps also _recipients) */
     SMX_CLIENT_DATA_REPLY, /* DATA (or a BDAT before the last) was answered by other than 354 (250):
                              the transaction is over; READY follows */
     SMX_CLIENT_REPLY,      /* the final reply: the outcome is known. LMTP: one for each taken
@@ -342,6 +343,9 @@ typedef struct smx_client_transaction {
     bool has_size;    /* SIZE is declared when offered; and BDAT is used when CHUNKING is */
     bool hold_data;   /* all or nothing: when some RCPT is refused, DECIDE instead of DATA */
     bool no_chunking; /* DATA even where CHUNKING is offered */
+    bool in_steps;    /* recipients may come later (smx_client_session_recipients): DECIDE whenever
+                         the replies to those so far are in, even if there are none yet; DATA goes
+                         out on smx_client_session_proceed only, and BDAT is not used */
 } smx_client_transaction;
 
 /* Begins a transaction: only after READY. Where PIPELINING is offered MAIL and RCPT go out at once,
@@ -350,7 +354,14 @@ typedef struct smx_client_transaction {
 SMX_API SMX_MUST_USE int smx_client_session_begin(smx_client_session *session, uint64_t now,
                                                   const smx_client_transaction *transaction);
 
-/* After DECIDE: go on with the recipients that were taken. */
+/* In steps: the list of recipients has grown to `count`; its first entries are those of before. From
+ * the beginning until smx_client_session_proceed; new ones leave at once where PIPELINING is offered
+ * or nothing is outstanding. SMX_E_STATE, SMX_E_INVALID, SMX_E_NOMEM: none of the new ones is asked
+ * for. */
+SMX_API SMX_MUST_USE int smx_client_session_recipients(smx_client_session *session, uint64_t now,
+                                                       const smx_rcpt *recipients, size_t count);
+
+/* After DECIDE: go on with the recipients that were taken. SMX_E_STATE where there are none. */
 SMX_API SMX_MUST_USE int smx_client_session_proceed(smx_client_session *session, uint64_t now);
 
 /* After BODY: turns octets of the body into pieces of the wire: dot-stuffed, or behind a BDAT
@@ -365,6 +376,8 @@ SMX_API SMX_MUST_USE int smx_client_session_proceed(smx_client_session *session,
 SMX_API SMX_MUST_USE int smx_client_session_body(smx_client_session *session, uint64_t now,
                                                  smx_slice in, size_t *used, smx_slice *pieces,
                                                  size_t capacity, size_t *count);
+/* The owner has no more octets yet and all before have left: no time runs until the next call. */
+SMX_API void smx_client_session_body_wait(smx_client_session *session);
 /* The body is whole: the final dot (or BDAT 0 LAST) goes to the output. */
 SMX_API SMX_MUST_USE int smx_client_session_body_end(smx_client_session *session, uint64_t now);
 

@@ -94,13 +94,11 @@ static void client_on_rcpt_reply(smx_client *client, const smx_client_event *eve
     client_result_recipient(client, event->index, &event->reply);
 }
 
-/* Some recipient was refused, and all were wanted: nothing is sent (DESIGN 4.5). */
 static void client_on_decide(smx_client *client, const smx_client_event *event)
 {
     (void)event;
-    int error = smx_client_session_reset(client->session, client_now(client));
-    if (error != 0)
-        client_end(client, error, NULL);
+    client->deciding = client->in_steps;
+    client_decide(client);
 }
 
 static void client_on_body(smx_client *client, const smx_client_event *event)
@@ -161,6 +159,12 @@ static void client_arm(smx_client *client)
     connection_set_deadline(client->connection, due);
 }
 
+void client_push(smx_client *client)
+{
+    client_push_output(client);
+    client_arm(client);
+}
+
 size_t client_pump(smx_client *client, smx_slice in)
 {
     size_t used = 0;
@@ -174,8 +178,7 @@ size_t client_pump(smx_client *client, smx_slice in)
     }
     if (client->failed)
         return in.len;
-    client_push_output(client);
-    client_arm(client);
+    client_push(client);
     return used;
 }
 
@@ -377,18 +380,17 @@ int smx_client_new(smx_loop *loop, const smx_client_options *options,
 static int client_begin(smx_client *client, const smx_submission *submission)
 {
     uint64_t size = submission->header.len;
-    if (submission->message != NULL)
+    if (submission->message != NULL && submission->stage == SMX_SUBMISSION_WHOLE)
         size += smx_message_size(submission->message) - submission->body_offset;
     smx_client_transaction transaction = {
         .mail = submission->envelope->mail,
         .recipients = submission->envelope->recipients,
         .recipient_count = submission->envelope->recipient_count,
         .size = size,
-        .has_size = true,
+        .has_size = submission->stage == SMX_SUBMISSION_WHOLE,
         .hold_data = submission->all_or_nothing,
+        .in_steps = submission->stage != SMX_SUBMISSION_WHOLE,
     };
-    transaction.mail.has_size = true;
-    transaction.mail.size = size;
     return smx_client_session_begin(client->session, client_now(client), &transaction);
 }
 
@@ -398,8 +400,8 @@ int smx_client_submit(smx_client *client, const smx_submission *submission)
         !smx_client_session_is_ready(client->session))
         return SMX_E_STATE;
     arena_reset(&client->arena);
-    size_t size = submission->envelope->recipient_count * sizeof(smx_reply);
-    smx_reply *replies = arena_calloc(&client->arena, size);
+    size_t count = submission->envelope->recipient_count;
+    smx_reply *replies = arena_calloc(&client->arena, (count + 1) * sizeof(smx_reply));
     if (replies == NULL)
         return SMX_E_NOMEM;
     int error = client_begin(client, submission);
@@ -407,10 +409,10 @@ int smx_client_submit(smx_client *client, const smx_submission *submission)
         return error;
     client->submission = *submission;
     client->replies = replies;
+    client->replies_capacity = count;
     client_result_begin(client);
     client->transactions++;
-    client_push_output(client);
-    client_arm(client);
+    client_push(client);
     return 0;
 }
 
@@ -421,7 +423,8 @@ int smx_client_cancel(smx_client *client)
     if (smx_client_session_phase(client->session) >= SMX_CLIENT_PHASE_FINAL)
         return SMX_E_LATE;
     client->cancelled = true;
-    client_end(client, SMX_E_TIMEOUT, NULL);
+    if (!client_reset(client))
+        client_end(client, SMX_E_TIMEOUT, NULL);
     return 0;
 }
 
@@ -444,8 +447,7 @@ void smx_client_close(smx_client *client)
                smx_client_session_quit(client->session, client_now(client)) != 0) {
         client_end(client, SMX_E_CLOSED, NULL);
     } else {
-        client_push_output(client);
-        client_arm(client);
+        client_push(client);
     }
 }
 

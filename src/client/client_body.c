@@ -1,6 +1,7 @@
 /* The body of a submission on its way out: the new header section, then the message from its body
  * offset on, piece by piece as the socket takes them. Memory is sent as it lies; a file is read
- * through one block of the loop's. */
+ * through one block of the loop's. Of a submission in steps as much is sent as is there; a slice of a
+ * message that grows is not kept beyond the step. */
 #include "client/client_internal.h"
 
 enum {
@@ -9,10 +10,13 @@ enum {
     BODY_GATHER = 16384, /* a body up to this is copied, to leave in one write with its dot */
 };
 
+/* As far as the body is there. */
 static uint64_t body_size(const smx_client *client)
 {
     const smx_submission *s = &client->submission;
     uint64_t size = s->header.len;
+    if (s->stage == SMX_SUBMISSION_DATA)
+        return 0;
     if (s->message != NULL)
         size += smx_message_size(s->message) - s->body_offset;
     return size;
@@ -69,12 +73,32 @@ static int body_step(smx_client *client, uint64_t size, bool *full)
     return body_send_pieces(client, pieces, count, size <= BODY_GATHER, full);
 }
 
-void client_body_end(smx_client *client)
+static void body_give_block(smx_client *client)
 {
-    client->body_open = false;
     if (client->block != NULL)
         loop_block_give(client->loop, client->block);
     client->block = NULL;
+}
+
+void client_body_end(smx_client *client)
+{
+    client->body_open = false;
+    body_give_block(client);
+}
+
+/* All that is there has left. */
+static int body_reached(smx_client *client)
+{
+    if (client->submission.stage != SMX_SUBMISSION_WHOLE) {
+        smx_client_session_body_wait(client->session);
+        body_give_block(client);
+        return 0;
+    }
+    client->body_open = false;
+    int error = smx_client_session_body_end(client->session, client_now(client));
+    if (error == 0)
+        client_push_output(client);
+    return error;
 }
 
 void client_body_send(smx_client *client)
@@ -90,12 +114,8 @@ void client_body_send(smx_client *client)
         client->body_open = false;
         return;
     }
-    if (error == 0 && !full && client->position == size) {
-        client->body_open = false;
-        error = smx_client_session_body_end(client->session, client_now(client));
-        if (error == 0)
-            client_push_output(client);
-    }
+    if (error == 0 && !full && client->position == size)
+        error = body_reached(client);
     if (error != 0)
         client_end(client, error, "the message could not be sent on");
     if (error != 0 || !client->body_open)

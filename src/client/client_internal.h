@@ -36,17 +36,22 @@ struct smx_client {
     bool active; /* a transaction waits for its result */
     bool cancelled;
     bool body_open; /* the server waits for more of the body */
+    bool in_steps;  /* the submission was not whole when it began */
+    bool deciding;  /* in steps: all recipients so far have their reply */
     smx_submission submission;
-    uint64_t position;         /* octets of header and message handed on */
-    char *block;               /* the file's octets, while the body is sent */
-    arena arena;               /* the transaction's: replies and their texts */
-    smx_reply *replies;        /* one for each recipient */
+    uint64_t position;  /* octets of header and message handed on */
+    char *block;        /* the file's octets, while the body is sent */
+    arena arena;        /* the transaction's: replies and their texts */
+    smx_reply *replies; /* one for each recipient */
+    size_t replies_capacity;
     smx_client_result outcome; /* of the transaction, or of the session */
     char detail[CLIENT_DETAIL];
 };
 
 /* client.c: feeds the machine, acts on its events, sends its output. Returns the octets used. */
 size_t client_pump(smx_client *client, smx_slice in);
+/* Sends what is new of the machine's output and sets its deadline. */
+void client_push(smx_client *client);
 /* Hands the machine's output to the connection. */
 void client_push_output(smx_client *client);
 /* Ends the session with a local error: FAILED comes at the end of this turn. */
@@ -65,8 +70,16 @@ void client_body_send(smx_client *client);
 /* The body is over, whether all of it was sent or not. */
 void client_body_end(smx_client *client);
 
+/* client_steps.c */
+/* All recipients so far have their reply: on to DATA, or back, or the owner has to say more. */
+void client_decide(smx_client *client);
+/* In the state in which nothing but RSET is needed to give up. */
+SMX_MUST_USE bool client_reset(smx_client *client);
+
 /* client_result.c */
 void client_result_begin(smx_client *client);
+/* All recipients in steps were refused: the first one's reply decides. */
+void client_result_none_taken(smx_client *client);
 void client_result_refused(smx_client *client, smx_client_phase phase, size_t recipient,
                            const smx_reply_lines *reply);
 void client_result_recipient(smx_client *client, size_t index, const smx_reply_lines *reply);

@@ -33,6 +33,8 @@ void client_result_begin(smx_client *client)
 {
     client->active = true;
     client->cancelled = false;
+    client->deciding = false;
+    client->in_steps = client->submission.stage != SMX_SUBMISSION_WHOLE;
     client->position = 0;
     client->detail[0] = '\0';
     client->outcome = (smx_client_result){
@@ -70,8 +72,22 @@ void client_result_recipient(smx_client *client, size_t index, const smx_reply_l
     if (!client->active || index >= client->outcome.recipient_count)
         return;
     client->replies[index] = client_reply_copy(&client->arena, reply);
-    if (reply->code / 100 != 2)
+    bool decides = !client->in_steps || index < client->submission.required;
+    if (reply->code / 100 != 2 && decides)
         client_result_refused(client, SMX_CLIENT_PHASE_RCPT, index, reply);
+    if (client->in_steps && client->handler->recipient != NULL)
+        client->handler->recipient(client->arg, client, index, &client->replies[index]);
+}
+
+void client_result_none_taken(smx_client *client)
+{
+    smx_client_result *r = &client->outcome;
+    if (r->reply.code != 0 || r->recipient_count == 0)
+        return;
+    r->outcome = SMX_OUTCOME_REFUSED;
+    r->phase = SMX_CLIENT_PHASE_RCPT;
+    r->refused = 0;
+    r->reply = client->replies[0];
 }
 
 /* SMTP: one reply for all. LMTP: one for each taken recipient; one refusal makes the result REFUSED,

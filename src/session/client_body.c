@@ -77,6 +77,12 @@ int smx_client_session_body(smx_client_session *s, uint64_t now, smx_slice in, s
     return client_stuff(s, in, used, pieces, capacity, count);
 }
 
+void smx_client_session_body_wait(smx_client_session *s)
+{
+    if (client_body_is_open(s))
+        s->deadline = SMX_DEADLINE_NEVER;
+}
+
 /* From here on the last octet that leaves decides whether an outcome can be unknown. */
 static int client_write_end(smx_client_session *s, smx_slice end)
 {

@@ -15,28 +15,31 @@ static void client_fail_unless(smx_client_session *s, int error)
 
 static int client_check(const smx_client_transaction *t, bool chunking)
 {
-    if (t->recipient_count == 0 || t->recipients == NULL)
+    if (t->recipient_count == 0 ? !t->in_steps : t->recipients == NULL)
         return SMX_E_INVALID;
     /* RFC 3030 section 3: DATA cannot carry it. */
     return t->mail.body == SMX_BODY_BINARYMIME && !chunking ? SMX_E_INVALID : 0;
 }
 
-/* Every recipient is written now, so that one that cannot be is known before anything leaves;
- * without PIPELINING they are taken back. */
-static int client_write_recipients(smx_client_session *s)
+/* Every recipient from `first` on is written now, so that one that cannot be is known before anything
+ * leaves; without PIPELINING they are taken back. LMTP remembers which were taken. */
+static int client_write_recipients(smx_client_session *s, size_t first)
 {
     bool pipelining = client_offers(s, SMX_EXT_PIPELINING);
     client_transaction *t = &s->transaction;
-    for (size_t i = 0; i < t->given.recipient_count; i++) {
+    if (s->options.lmtp && buffer_reserve(&s->taken, t->given.recipient_count) != 0)
+        return SMX_E_NOMEM;
+    for (size_t i = first; i < t->given.recipient_count; i++) {
         client_outstanding outstanding = s->outstanding;
         size_t before = buffer_length(&s->output);
+        size_t sent = t->rcpt_sent;
         int error = session_client_write_rcpt(s, i);
         if (error != 0)
             return error;
         if (!pipelining) {
             buffer_truncate(&s->output, before);
             s->outstanding = outstanding;
-            t->rcpt_sent = 0;
+            t->rcpt_sent = sent;
         }
     }
     return 0;
@@ -57,16 +60,14 @@ static int client_write_envelope(smx_client_session *s)
     const client_transaction *t = &s->transaction;
     int error = 0;
     buffer_clear(&s->taken);
-    if (s->options.lmtp)
-        error = buffer_reserve(&s->taken, t->given.recipient_count);
-    if (error == 0 && s->server_has_mail)
+    if (s->server_has_mail)
         error = session_client_write(s, EXPECT_RSET, "RSET\r\n");
     if (error == 0)
         error = session_client_write_mail(s);
     if (error == 0)
-        error = client_write_recipients(s);
+        error = client_write_recipients(s, 0);
     if (error == 0 && client_offers(s, SMX_EXT_PIPELINING) && t->given.recipient_count == 1 &&
-        !t->chunking)
+        !t->chunking && !t->given.in_steps)
         error = client_write_data(s);
     return error;
 }
@@ -76,8 +77,8 @@ int smx_client_session_begin(smx_client_session *s, uint64_t now,
 {
     if (s->state != CLIENT_STATE_READY || s->owed != SMX_CLIENT_NONE)
         return SMX_E_STATE;
-    bool chunking =
-        client_offers(s, SMX_EXT_CHUNKING) && transaction->has_size && !transaction->no_chunking;
+    bool chunking = client_offers(s, SMX_EXT_CHUNKING) && transaction->has_size &&
+                    !transaction->no_chunking && !transaction->in_steps;
     int error = client_check(transaction, chunking);
     if (error != 0)
         return error;
@@ -155,6 +156,10 @@ void session_client_on_mail(smx_client_session *s, client_expect what, const smx
         return;
     }
     s->server_has_mail = true;
+    if (s->transaction.given.recipient_count == 0) {
+        session_client_enter_and_tell(s, CLIENT_STATE_DECIDE, SMX_CLIENT_DECIDE);
+        return;
+    }
     session_client_enter(s, CLIENT_STATE_RCPT);
     if (s->transaction.rcpt_sent == 0)
         client_fail_unless(s, session_client_write_rcpt(s, 0));
@@ -163,9 +168,9 @@ void session_client_on_mail(smx_client_session *s, client_expect what, const smx
 static void client_after_recipients(smx_client_session *s)
 {
     const client_transaction *t = &s->transaction;
-    if (t->rcpt_taken == 0)
+    if (t->rcpt_taken == 0 && !t->given.in_steps)
         session_client_settle(s);
-    else if (t->rcpt_taken < t->given.recipient_count && t->given.hold_data)
+    else if (t->given.in_steps || (t->rcpt_taken < t->given.recipient_count && t->given.hold_data))
         session_client_enter_and_tell(s, CLIENT_STATE_DECIDE, SMX_CLIENT_DECIDE);
     else
         client_start_data(s);
@@ -241,10 +246,63 @@ void session_client_on_quit(smx_client_session *s, client_expect what, const smx
 
 /* ---- The owner's decisions ---- */
 
+/* The owner decides; in steps that may be before DECIDE is told. */
+static bool client_may_decide(const smx_client_session *s)
+{
+    return s->state == CLIENT_STATE_DECIDE &&
+           (s->owed == SMX_CLIENT_NONE ||
+            (s->owed == SMX_CLIENT_DECIDE && s->transaction.given.in_steps));
+}
+
+/* The first of the new recipients goes out now if nothing else will see to it. */
+static int client_ask_for_next(smx_client_session *s)
+{
+    const client_transaction *t = &s->transaction;
+    int error = 0;
+    if (s->state != CLIENT_STATE_DECIDE)
+        return 0;
+    if (t->rcpt_sent == t->rcpt_answered)
+        error = session_client_write_rcpt(s, t->rcpt_sent);
+    if (error != 0)
+        return error;
+    s->owed = SMX_CLIENT_NONE;
+    session_client_enter(s, CLIENT_STATE_RCPT);
+    return 0;
+}
+
+int smx_client_session_recipients(smx_client_session *s, uint64_t now, const smx_rcpt *recipients,
+                                  size_t count)
+{
+    client_transaction *t = &s->transaction;
+    bool gathering = s->state == CLIENT_STATE_MAIL || s->state == CLIENT_STATE_RCPT;
+    if (!t->given.in_steps || !t->open || t->data_sent || count < t->given.recipient_count ||
+        (!gathering && !client_may_decide(s)))
+        return SMX_E_STATE;
+    client_transaction before = *t;
+    client_outstanding outstanding = s->outstanding;
+    size_t written = buffer_length(&s->output);
+    s->now = now;
+    t->given.recipients = recipients;
+    t->given.recipient_count = count;
+    if (count == before.given.recipient_count)
+        return 0;
+    int error = client_write_recipients(s, before.given.recipient_count);
+    if (error == 0)
+        error = client_ask_for_next(s);
+    if (error != 0) {
+        buffer_truncate(&s->output, written);
+        s->outstanding = outstanding;
+        t->rcpt_sent = before.rcpt_sent;
+        t->given.recipient_count = before.given.recipient_count;
+    }
+    return error;
+}
+
 int smx_client_session_proceed(smx_client_session *s, uint64_t now)
 {
-    if (s->state != CLIENT_STATE_DECIDE || s->owed != SMX_CLIENT_NONE)
+    if (!client_may_decide(s) || s->transaction.rcpt_taken == 0)
         return SMX_E_STATE;
+    s->owed = SMX_CLIENT_NONE;
     s->now = now;
     client_start_data(s);
     return 0;

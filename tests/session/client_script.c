@@ -307,6 +307,8 @@ static bool script_transaction_flag(smx_client_transaction *t, smx_slice word)
         return t->hold_data = true;
     if (slice_equal(word, SMX_SLICE("no-chunking")))
         return t->no_chunking = true;
+    if (slice_equal(word, SMX_SLICE("in-steps")))
+        return t->in_steps = true;
     if (slice_equal(word, SMX_SLICE("smtputf8")))
         return t->mail.smtputf8 = true;
     if (slice_equal(word, SMX_SLICE("requiretls")))
@@ -419,6 +421,27 @@ static int script_fail(script *s, smx_slice words)
     return 0;
 }
 
+/* "to=a@b to=c@d": they join those of before. */
+static int script_recipients(script *s, smx_slice words)
+{
+    size_t before = s->transaction.recipient_count;
+    smx_slice word;
+    while (slice_cut(&words, ' ', &word))
+        script_transaction_word(s, word);
+    int error = smx_client_session_recipients(s->session, s->now, s->recipients,
+                                              s->transaction.recipient_count);
+    if (error != 0)
+        s->transaction.recipient_count = before;
+    return error;
+}
+
+static int script_wait(script *s, smx_slice words)
+{
+    (void)words;
+    smx_client_session_body_wait(s->session);
+    return 0;
+}
+
 static int script_proceed(script *s, smx_slice words)
 {
     (void)words;
@@ -476,10 +499,13 @@ static const struct {
     const char *name;
     int (*act)(script *s, smx_slice words);
 } script_actions[] = {
-    {"begin", script_begin}, {"proceed", script_proceed}, {"reset", script_reset},
-    {"quit", script_quit},   {"auth", script_auth},       {"respond", script_respond},
-    {"tls", script_tls},     {"fail", script_fail},       {"body", script_body},
-    {"end", script_end},     {"trim", script_trim},       {"hold", script_hold},
+    {"begin", script_begin}, {"proceed", script_proceed},
+    {"reset", script_reset}, {"quit", script_quit},
+    {"auth", script_auth},   {"respond", script_respond},
+    {"tls", script_tls},     {"fail", script_fail},
+    {"body", script_body},   {"recipients", script_recipients},
+    {"wait", script_wait},   {"end", script_end},
+    {"trim", script_trim},   {"hold", script_hold},
     {"send", script_send},
 };
 

@@ -131,6 +131,14 @@ static void script_on_result(void *arg, smx_client *client, const smx_client_res
     script_keep(s, result);
 }
 
+static void script_on_recipient(void *arg, smx_client *client, size_t index, const smx_reply *reply)
+{
+    script *s = arg;
+    (void)client;
+    script_note(s, 'a');
+    s->recipient_codes[index] = reply->code;
+}
+
 static void script_on_client_closed(void *arg, smx_client *client, const smx_client_result *result)
 {
     script *s = arg;
@@ -145,7 +153,7 @@ static void script_on_client_closed(void *arg, smx_client *client, const smx_cli
 void script_open(script *s, const script_step *steps)
 {
     static const smx_client_handler handler = {script_on_ready, script_on_result,
-                                               script_on_client_closed};
+                                               script_on_client_closed, script_on_recipient};
     s->steps = steps;
     assert_int_equal(smx_client_new(s->loop, &s->options, &handler, s, &s->client), 0);
 }

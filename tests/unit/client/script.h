@@ -27,7 +27,7 @@ typedef struct script {
 
     smx_client_options options;
     smx_client *client;
-    char calls[64]; /* "r" ready, "=" result, "." closed */
+    char calls[64]; /* "r" ready, "a" a recipient's reply, "=" result, "." closed */
     size_t calls_count;
     bool closed;
     size_t results;
