@@ -30,6 +30,8 @@ typedef struct smx_message smx_message;
 typedef struct smx_budget smx_budget;
 SMX_API SMX_MUST_USE int smx_budget_new(uint64_t limit, smx_budget **budget);
 SMX_API void smx_budget_free(smx_budget *budget);
+/* Counts from the next octets on; what is in use stays. Any thread. */
+SMX_API void smx_budget_set_limit(smx_budget *budget, uint64_t limit);
 /* Octets in use now. */
 SMX_API uint64_t smx_budget_used(const smx_budget *budget);
 

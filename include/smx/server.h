@@ -127,6 +127,10 @@ typedef struct smx_shared_options {
 enum { SMX_SHARED_VERSION = 1 };
 
 SMX_API SMX_MUST_USE int smx_shared_new(const smx_shared_options *options, smx_shared **shared);
+/* Another number of threads and another limit of memory from now on; `queue` stays. Any thread.
+ * SMX_E_INVALID: another version. SMX_E_NOMEM: threads could not be started, the rest holds. */
+SMX_API SMX_MUST_USE int smx_shared_configure(smx_shared *shared,
+                                              const smx_shared_options *options);
 /* After the servers that use it. */
 SMX_API void smx_shared_free(smx_shared *shared);
 
@@ -208,6 +212,13 @@ typedef struct smx_listener_options {
     uint32_t min_rate;                   /* octets a second; 0: none */
     smx_bare_newline bare_newline;
     void *data; /* the caller's: smx_transaction_listener_data */
+    /* The socket of a running server's listener is taken over instead of binding `listen`: what waits
+     * in its queue is accepted by whichever of the two accepts. NULL: none. */
+    smx_server *adopts;
+    size_t adopts_nth;
+    bool has_socket; /* a listening socket of the caller's is duplicated instead of binding, as one
+                        that came from a service manager: */
+    int socket;
 } smx_listener_options;
 enum { SMX_LISTENER_VERSION = 1, SMX_PROBLEM_TEXT = 512 };
 
@@ -218,12 +229,23 @@ SMX_API SMX_MUST_USE int smx_server_listen(smx_server *server, const smx_listene
                                            char *problem);
 /* Port of the `nth` listener, in the order of the calls. */
 SMX_API uint16_t smx_server_port(const smx_server *server, size_t nth);
+/* A duplicate of the `nth` listener's socket, which the caller closes; SMX_E_INVALID: there is none
+ * (any more), SMX_E_IO. */
+SMX_API SMX_MUST_USE int smx_server_socket(const smx_server *server, size_t nth);
 SMX_API SMX_MUST_USE int smx_server_start(smx_server *server);
 
 /* Stops accepting, says 421 to sessions as they become free, and calls `done` when the last one is
  * gone: at the latest after `timeout_ms`, when what is left is cut off. */
 SMX_API void smx_server_shutdown(smx_server *server, uint32_t timeout_ms, void (*done)(void *arg),
                                  void *arg);
+
+/* Gives way to another server: stops accepting, takes what waits in the queues of sockets that nobody
+ * else has, and leaves the sessions alone until they end by themselves. `done` is called when the
+ * last one is gone. smx_server_shutdown may follow, whose `done` replaces this one. */
+SMX_API void smx_server_retire(smx_server *server, void (*done)(void *arg), void *arg);
+/* Sends the sessions away, each between two messages: idle ones hear 421 4.3.2 now, others in answer
+ * to their next MAIL. */
+SMX_API void smx_server_dismiss(smx_server *server);
 
 /* Counts since the start. Any thread may read them. */
 #define SMX_SERVER_COUNTER_MAP(X)                                                                  \

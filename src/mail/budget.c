@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 struct smx_budget {
-    uint64_t limit;
+    _Atomic uint64_t limit;
     _Atomic uint64_t used;
 };
 
@@ -19,6 +19,11 @@ int smx_budget_new(uint64_t limit, smx_budget **budget)
     b->limit = limit;
     *budget = b;
     return 0;
+}
+
+void smx_budget_set_limit(smx_budget *budget, uint64_t limit)
+{
+    atomic_store(&budget->limit, limit);
 }
 
 void smx_budget_free(smx_budget *budget)
@@ -37,10 +42,11 @@ int budget_take(smx_budget *budget, uint64_t octets)
     if (budget == NULL)
         return 0;
     uint64_t used = atomic_load(&budget->used);
+    uint64_t limit = atomic_load(&budget->limit);
     do {
         if (octets > UINT64_MAX - used)
             return SMX_E_LIMIT;
-        if (budget->limit > 0 && used + octets > budget->limit)
+        if (limit > 0 && used + octets > limit)
             return SMX_E_LIMIT;
     } while (!atomic_compare_exchange_weak(&budget->used, &used, used + octets));
     return 0;

@@ -1,6 +1,6 @@
 /* A listening socket, accepted from by ourselves on libuv's poll: so that we stop when there are no
- * descriptors left, and know the peer without asking again. The listener owns its descriptor and
- * the file of a Unix socket that it made.
+ * descriptors left, and know the peer without asking again. The listener owns its descriptor; the
+ * file of a Unix socket belongs to all who have duplicates of the descriptor.
  */
 #include "net/listener.h"
 
@@ -25,6 +25,14 @@ enum {
     LISTENER_TELL_MS = 10000,
 };
 
+/* What listeners with duplicates of one socket share, on any loops. */
+typedef struct listener_socket {
+    _Atomic size_t owners;
+    char *path; /* of the Unix socket that was made, or NULL */
+    dev_t path_device;
+    ino_t path_inode;
+} listener_socket;
+
 struct listener {
     uv_poll_t poll;
     smx_loop *loop;
@@ -38,9 +46,7 @@ struct listener {
     int backlog;
     smx_address address;
     bool closing;
-    char *path; /* of the Unix socket that it made, or NULL */
-    dev_t path_device;
-    ino_t path_inode;
+    listener_socket *socket;
 };
 
 /* ---- binding ---- */
@@ -189,14 +195,15 @@ static int listener_bind_unix(listener *l, const listener_address *address, mode
         return errno;
     if (fchmod(l->fd, mode) != 0 || bind(l->fd, &address->any, sizeof(address->unix_path)) != 0)
         return errno;
-    l->path = slice_to_text(slice_of_text(address->unix_path.sun_path));
+    listener_socket *socket = l->socket;
+    socket->path = slice_to_text(slice_of_text(address->unix_path.sun_path));
     struct stat status;
-    if (l->path == NULL)
+    if (socket->path == NULL)
         return ENOMEM;
-    if (chmod(l->path, mode) != 0 || lstat(l->path, &status) != 0)
+    if (chmod(socket->path, mode) != 0 || lstat(socket->path, &status) != 0)
         return errno;
-    l->path_device = status.st_dev;
-    l->path_inode = status.st_ino;
+    socket->path_device = status.st_dev;
+    socket->path_inode = status.st_ino;
     return 0;
 }
 
@@ -218,10 +225,11 @@ static int listener_open_unix(listener *l, const endpoint *at, const listener_op
 static int listener_open(listener *l, const endpoint *at, const listener_options *options,
                          problem *p)
 {
-    if (options->fd < 0)
+    int fd = options->adopts == NULL ? options->fd : options->adopts->fd;
+    if (fd < 0)
         return at->is_unix ? listener_open_unix(l, at, options, p)
                            : listener_open_tcp(l, at, options, p);
-    l->fd = fcntl(options->fd, F_DUPFD_CLOEXEC, 0);
+    l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return l->fd < 0 ? listener_socket_problem(at, errno, p) : 0;
 }
 
@@ -321,13 +329,33 @@ int listener_fd(const listener *l)
     return l->fd;
 }
 
-/* Another program may have put its own socket there meanwhile. */
-static void listener_remove_path(const listener *l)
+static int listener_share_socket(listener *l, listener *adopts)
+{
+    if (adopts != NULL) {
+        l->socket = adopts->socket;
+        l->socket->owners++;
+        return 0;
+    }
+    l->socket = calloc(1, sizeof(*l->socket));
+    if (l->socket == NULL)
+        return SMX_E_NOMEM;
+    l->socket->owners = 1;
+    return 0;
+}
+
+/* Another program may have put its own socket on the path meanwhile. */
+static void listener_leave_socket(listener *l)
 {
     struct stat status;
-    if (l->path != NULL && lstat(l->path, &status) == 0 && status.st_dev == l->path_device &&
-        status.st_ino == l->path_inode)
-        (void)unlink(l->path);
+    listener_socket *socket = l->socket;
+    l->socket = NULL;
+    if (socket == NULL || --socket->owners > 0)
+        return;
+    if (socket->path != NULL && lstat(socket->path, &status) == 0 &&
+        status.st_dev == socket->path_device && status.st_ino == socket->path_inode)
+        (void)unlink(socket->path);
+    free(socket->path);
+    free(socket);
 }
 
 static void listener_on_closed(uv_handle_t *handle)
@@ -336,7 +364,6 @@ static void listener_on_closed(uv_handle_t *handle)
     loop_leave(&l->resident);
     if (l->fd >= 0)
         (void)close(l->fd);
-    free(l->path);
     free(l);
 }
 
@@ -346,8 +373,16 @@ void listener_free(listener *l)
         return;
     l->closing = true;
     timer_clear(&l->pause);
-    listener_remove_path(l);
+    listener_leave_socket(l);
     uv_close((uv_handle_t *)&l->poll, listener_on_closed);
+}
+
+void listener_retire(listener *l)
+{
+    bool last = l != NULL && !l->closing && l->socket->owners == 1;
+    for (int i = 0; last && i < l->backlog && listener_accept_one(l); i++)
+        ;
+    listener_free(l);
 }
 
 static void listener_leave(loop_resident *resident)
@@ -358,10 +393,9 @@ static void listener_leave(loop_resident *resident)
 /* What is left of a listener that could not be opened; its poll was never made. */
 static void listener_discard(listener *l)
 {
-    listener_remove_path(l);
+    listener_leave_socket(l);
     if (l->fd >= 0)
         (void)close(l->fd);
-    free(l->path);
     free(l);
 }
 
@@ -388,7 +422,9 @@ int listener_new(smx_loop *loop, const endpoint *at, const listener_options *opt
     new->pause.fn = listener_on_pause_over;
     new->paused = options->paused;
     new->resident.leave = listener_leave;
-    int error = listener_open(new, at, options, p);
+    int error = listener_share_socket(new, options->adopts);
+    error =
+        error == 0 ? listener_open(new, at, options, p) : problem_set(p, error, "out of memory");
     if (error != 0) {
         listener_discard(new);
         return error;

@@ -65,6 +65,8 @@ struct smx_server {
     uint32_t auth_delay_ms; /* before a failure is told, times the failures so far */
 
     bool stopping;
+    bool overdue;   /* the shutdown's time is over */
+    bool dismissed; /* no session may begin another message */
     bool freed;
     timer_entry deadline; /* of the shutdown */
     void (*done)(void *arg);
@@ -212,6 +214,8 @@ void peer_refuse(peer *p, const smx_reply *reply);
 /* Without the machine: the peer is done with. */
 void peer_end(peer *p);
 void peer_shutdown(peer *p);
+/* The same if it is idle between two messages. */
+void peer_dismiss(peer *p);
 void peer_cut(peer *p);
 
 /* ---- peer_events.c ---- */

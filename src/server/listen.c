@@ -1,5 +1,6 @@
 /* Listeners: their options, with the defaults filled in, become a socket, a TLS context and the
  * options of the machines of those who connect. */
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "server/internal.h"
@@ -125,11 +126,18 @@ static void listen_on_paused(void *owner, int error)
 static int listen_open_socket(server_listener *l, problem *p)
 {
     endpoint at;
+    const smx_listener_options *o = &l->options;
     const listener_options options = {
-        .fd = -1, .shared = l->options.shared_port, .paused = listen_on_paused};
+        .fd = o->has_socket ? o->socket : -1,
+        .adopts = o->adopts == NULL ? NULL : o->adopts->listeners[o->adopts_nth]->socket,
+        .shared = o->shared_port,
+        .paused = listen_on_paused,
+    };
     int error = endpoint_parse(l->name, 0, &at, p);
     if (error != 0)
         return error;
+    if (o->adopts != NULL && options.adopts == NULL)
+        return problem_set(p, SMX_E_GONE, "%s is not listened on any more", o->listen);
     return listener_new(l->server->loop, &at, &options, listen_on_connection, l, &l->socket, p);
 }
 
@@ -187,7 +195,17 @@ int smx_server_listen(smx_server *server, const smx_listener_options *options, c
 
 uint16_t smx_server_port(const smx_server *server, size_t nth)
 {
-    return nth < server->listener_count ? listener_port(server->listeners[nth]->socket) : 0;
+    if (nth >= server->listener_count || server->listeners[nth]->socket == NULL)
+        return 0;
+    return listener_port(server->listeners[nth]->socket);
+}
+
+int smx_server_socket(const smx_server *server, size_t nth)
+{
+    if (nth >= server->listener_count || server->listeners[nth]->socket == NULL)
+        return SMX_E_INVALID;
+    int fd = fcntl(listener_fd(server->listeners[nth]->socket), F_DUPFD_CLOEXEC, 0);
+    return fd < 0 ? SMX_E_IO : fd;
 }
 
 int smx_server_start(smx_server *server)

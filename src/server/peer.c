@@ -120,6 +120,16 @@ void peer_shutdown(peer *p)
         peer_advance(p);
 }
 
+void peer_dismiss(peer *p)
+{
+    smx_server_session_info info;
+    if (p->machine == NULL || p->asking)
+        return;
+    smx_server_session_get_info(p->machine, &info);
+    if (!info.waiting && !info.in_transaction && !info.receiving)
+        peer_shutdown(p);
+}
+
 /* ---- feeding ---- */
 
 void peer_answer(peer *p, const smx_reply *reply)

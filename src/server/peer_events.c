@@ -142,6 +142,10 @@ static void event_close(peer *p, const smx_server_event *event)
 
 static void event_mail(peer *p, const smx_server_event *event)
 {
+    if (p->server->dismissed) {
+        peer_answer(p, PEER_REPLY(DISMISSED));
+        return;
+    }
     if (p->listener->options.auth == SMX_AUTH_REQUIRED && p->view.account == NULL) {
         peer_answer(p, PEER_REPLY(AUTH_REQUIRED));
         return;

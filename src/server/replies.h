@@ -30,6 +30,7 @@
     X(LOCAL_ERROR, 451, 4, 3, 0, "local error, try again later")                                   \
     X(LONG_HEADER, 554, 5, 6, 0, "the header section is too long")                                 \
     X(SETUP, 421, 4, 3, 0, "local error, try again later")                                         \
+    X(DISMISSED, 421, 4, 3, 2, "the configuration has changed, please connect again")              \
     X(FULL, 421, 4, 3, 2, "too many connections, try again later")                                 \
     X(CLIENT_FULL, 421, 4, 7, 0, "too many connections from your address")
 

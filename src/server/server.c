@@ -203,8 +203,8 @@ void server_left(smx_server *server)
         server_destroy(server);
         return;
     }
-    bool overdue = server->deadline.node.owner == NULL;
-    if (!server->stopping || server->done == NULL || (server->transactions.count > 0 && !overdue))
+    if (!server->stopping || server->done == NULL ||
+        (server->transactions.count > 0 && !server->overdue))
         return;
     void (*done)(void *arg) = server->done;
     server->done = NULL;
@@ -230,8 +230,36 @@ static void server_cut(smx_server *server)
 static void server_on_deadline(timer_entry *entry)
 {
     smx_server *server = list_member(entry, smx_server, deadline);
+    server->overdue = true;
     server_cut(server);
     server_left(server);
+}
+
+static void server_stop_listening(smx_server *server, void (*stop)(listener *l))
+{
+    for (size_t i = 0; i < server->listener_count; i++) {
+        stop(server->listeners[i]->socket);
+        server->listeners[i]->socket = NULL;
+    }
+}
+
+void smx_server_retire(smx_server *server, void (*done)(void *arg), void *arg)
+{
+    server->stopping = true;
+    server->done = done;
+    server->done_arg = arg;
+    server_stop_listening(server, listener_retire);
+    server_left(server);
+}
+
+void smx_server_dismiss(smx_server *server)
+{
+    list_node *next;
+    server->dismissed = true;
+    for (list_node *node = server->open.first; node != NULL; node = next) {
+        next = node->next;
+        peer_dismiss(list_member(node, peer, node));
+    }
 }
 
 void smx_server_shutdown(smx_server *server, uint32_t timeout_ms, void (*done)(void *arg),
@@ -241,10 +269,7 @@ void smx_server_shutdown(smx_server *server, uint32_t timeout_ms, void (*done)(v
     server->stopping = true;
     server->done = done;
     server->done_arg = arg;
-    for (size_t i = 0; i < server->listener_count; i++) {
-        listener_free(server->listeners[i]->socket);
-        server->listeners[i]->socket = NULL;
-    }
+    server_stop_listening(server, listener_free);
     timer_set(loop_timers(server->loop), &server->deadline, loop_now(server->loop) + timeout_ms);
     for (list_node *node = server->open.first; node != NULL; node = next) {
         next = node->next;
@@ -259,10 +284,7 @@ void smx_server_free(smx_server *server)
         return;
     server->freed = true;
     timer_clear(&server->deadline);
-    for (size_t i = 0; i < server->listener_count; i++) {
-        listener_free(server->listeners[i]->socket);
-        server->listeners[i]->socket = NULL;
-    }
+    server_stop_listening(server, listener_free);
     server_cut(server);
     server_left(server);
 }

@@ -15,12 +15,11 @@ int smx_shared_new(const smx_shared_options *options, smx_shared **out)
     if (shared == NULL)
         return SMX_E_NOMEM;
     (void)pthread_mutex_init(&shared->mutex, NULL);
-    shared->options = options == NULL ? standard : *options;
-    if (shared->options.threads == 0)
-        shared->options.threads = DEFAULT_THREADS;
-    if (shared->options.queue == 0)
-        shared->options.queue = DEFAULT_QUEUE;
-    int error = smx_budget_new(shared->options.memory_limit, &shared->budget);
+    const smx_shared_options *o = options == NULL ? &standard : options;
+    shared->thread_count = o->threads == 0 ? DEFAULT_THREADS : o->threads;
+    shared->queue = o->queue == 0 ? DEFAULT_QUEUE : o->queue;
+    shared->memory_limit = o->memory_limit;
+    int error = smx_budget_new(o->memory_limit, &shared->budget);
     if (error == 0)
         error = password_memory_new(&shared->passwords);
     if (error != 0) {
@@ -29,6 +28,21 @@ int smx_shared_new(const smx_shared_options *options, smx_shared **out)
     }
     *out = shared;
     return 0;
+}
+
+int smx_shared_configure(smx_shared *shared, const smx_shared_options *options)
+{
+    int error = 0;
+    if (options->version != SMX_SHARED_VERSION)
+        return SMX_E_INVALID;
+    shared->memory_limit = options->memory_limit;
+    smx_budget_set_limit(shared->budget, options->memory_limit);
+    (void)pthread_mutex_lock(&shared->mutex);
+    shared->thread_count = options->threads == 0 ? DEFAULT_THREADS : options->threads;
+    if (shared->threads != NULL)
+        error = pool_resize(shared->threads, shared->thread_count);
+    (void)pthread_mutex_unlock(&shared->mutex);
+    return error;
 }
 
 void smx_shared_free(smx_shared *shared)
@@ -47,7 +61,7 @@ pool *shared_pool(smx_shared *shared)
 {
     (void)pthread_mutex_lock(&shared->mutex);
     if (shared->threads == NULL &&
-        pool_new(shared->options.threads, shared->options.queue, &shared->threads) != 0)
+        pool_new(shared->thread_count, shared->queue, &shared->threads) != 0)
         shared->threads = NULL;
     pool *threads = shared->threads;
     (void)pthread_mutex_unlock(&shared->mutex);
@@ -56,8 +70,8 @@ pool *shared_pool(smx_shared *shared)
 
 bool shared_is_over_budget(const smx_shared *shared)
 {
-    return shared->options.memory_limit > 0 &&
-           smx_budget_used(shared->budget) >= shared->options.memory_limit;
+    uint64_t limit = shared->memory_limit;
+    return limit > 0 && smx_budget_used(shared->budget) >= limit;
 }
 
 /* ---- connections ---- */

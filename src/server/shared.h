@@ -10,11 +10,13 @@
 #include "smx/server.h"
 
 struct smx_shared {
-    smx_shared_options options;
     smx_budget *budget;
+    _Atomic uint64_t memory_limit; /* 0: none */
     password_memory *passwords;
     pthread_mutex_t mutex; /* guards what stands below */
-    pool *threads;         /* NULL: not needed yet */
+    size_t thread_count;   /* of `threads`, once they are needed */
+    size_t queue;
+    pool *threads; /* NULL: not needed yet */
     uint64_t connections;
     map clients; /* address to the number of its connections */
 };

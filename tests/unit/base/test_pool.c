@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "support/unit_test.h"
 
@@ -89,6 +90,49 @@ static void base_pool__works_run_side_by_side(void **state)
     assert_int_equal(g.entered, 3);
 }
 
+static void base_pool__grows_and_shrinks(void **state)
+{
+    (void)state;
+    pool *p;
+    gate g = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0};
+    atomic_int count = 0;
+    assert_int_equal(pool_new(1, 100, &p), 0);
+    assert_int_equal(pool_resize(p, 3), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pool_submit(p, gate_wait, &g), 0);
+    gate_await(&g, 3);
+    assert_int_equal(pool_resize(p, 1), 0);
+    gate_open(&g);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(pool_submit(p, work_count, &count), 0);
+    assert_int_equal(pool_resize(p, 5), 0);
+    g.open = false;
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(pool_submit(p, gate_wait, &g), 0);
+    gate_await(&g, 8);
+    gate_open(&g);
+    pool_free(p);
+    assert_int_equal(count, 50);
+}
+
+/* Of two superfluous threads and one that stays, the one that stays does the work. */
+static void base_pool__work_finds_the_thread_that_stays(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 50; round++) {
+        pool *p;
+        atomic_int count = 0;
+        assert_int_equal(pool_new(4, 100, &p), 0);
+        assert_int_equal(pool_resize(p, 1), 0);
+        for (int i = 0; i < 20; i++)
+            assert_int_equal(pool_submit(p, work_count, &count), 0);
+        for (int i = 0; i < 2000 && count < 20; i++)
+            (void)usleep(1000);
+        assert_int_equal(count, 20);
+        pool_free(p);
+    }
+}
+
 static void base_pool__free_of_null_is_nothing(void **state)
 {
     (void)state;
@@ -104,6 +148,8 @@ int main(void)
         cmocka_unit_test(base_pool__every_work_runs_once),
         cmocka_unit_test(base_pool__full_queue_refuses),
         cmocka_unit_test(base_pool__works_run_side_by_side),
+        cmocka_unit_test(base_pool__grows_and_shrinks),
+        cmocka_unit_test(base_pool__work_finds_the_thread_that_stays),
         cmocka_unit_test(base_pool__free_of_null_is_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,6 +138,51 @@ static void net_listener__open_descriptor_is_used(void **state)
     listener_free(l);
 }
 
+/* A blocking accept would hang: what waits in the queue is counted by accepting all of it. */
+static void net_listener__queue_is_taken_over(void **state)
+{
+    enum { CLIENTS = 8 };
+    peers *p = *state;
+    listener *old = NULL;
+    listener *successor = NULL;
+    problem why = {0};
+    int accepted[2] = {0};
+    int clients[CLIENTS];
+    const endpoint any = {.host = SMX_SLICE("127.0.0.1")};
+    assert_int_equal(test_listen(p, any, (listener_options){.fd = -1}, &accepted[0], &old, &why),
+                     0);
+    for (size_t i = 0; i < CLIENTS; i++)
+        clients[i] = test_connect(listener_port(old));
+    assert_int_equal(test_listen(p, any, (listener_options){.fd = -1, .adopts = old}, &accepted[1],
+                                 &successor, &why),
+                     0);
+    assert_int_equal(listener_port(successor), listener_port(old));
+    listener_retire(old);
+    peers_run_until(p, accepted[1] == CLIENTS);
+    assert_int_equal(accepted[0], 0);
+    for (size_t i = 0; i < CLIENTS; i++)
+        (void)close(clients[i]);
+    listener_free(successor);
+}
+
+static void net_listener__last_one_accepts_its_queue_before_it_goes(void **state)
+{
+    enum { CLIENTS = 8 };
+    peers *p = *state;
+    listener *l = NULL;
+    problem why = {0};
+    int accepted = 0;
+    int clients[CLIENTS];
+    const endpoint any = {.host = SMX_SLICE("127.0.0.1")};
+    assert_int_equal(test_listen(p, any, (listener_options){.fd = -1}, &accepted, &l, &why), 0);
+    for (size_t i = 0; i < CLIENTS; i++)
+        clients[i] = test_connect(listener_port(l));
+    listener_retire(l);
+    assert_int_equal(accepted, CLIENTS);
+    for (size_t i = 0; i < CLIENTS; i++)
+        (void)close(clients[i]);
+}
+
 /* ---- Unix sockets ---- */
 
 static endpoint test_unix(void)
@@ -202,6 +247,24 @@ static void net_listener__living_unix_socket_is_left_alone(void **state)
     listener_free(third);
     assert_int_equal(access(test_path, F_OK), 0);
     listener_free(first);
+    assert_int_equal(access(test_path, F_OK), -1);
+}
+
+static void net_listener__unix_file_goes_with_the_last_owner(void **state)
+{
+    peers *p = *state;
+    listener *all[3] = {NULL};
+    problem why = {0};
+    int accepted = 0;
+    (void)unlink(test_path);
+    for (size_t i = 0; i < 3; i++) {
+        const listener_options options = {.fd = -1, .adopts = i == 0 ? NULL : all[i - 1]};
+        assert_int_equal(test_listen(p, test_unix(), options, &accepted, &all[i], &why), 0);
+    }
+    listener_free(all[1]);
+    listener_retire(all[0]);
+    assert_int_equal(access(test_path, F_OK), 0);
+    listener_free(all[2]);
     assert_int_equal(access(test_path, F_OK), -1);
 }
 
@@ -280,6 +343,9 @@ int main(void)
         LOOP_TEST(net_listener__ipv6_leaves_ipv4_alone),
         LOOP_TEST(net_listener__bad_addresses_are_explained),
         LOOP_TEST(net_listener__open_descriptor_is_used),
+        LOOP_TEST(net_listener__queue_is_taken_over),
+        LOOP_TEST(net_listener__last_one_accepts_its_queue_before_it_goes),
+        LOOP_TEST(net_listener__unix_file_goes_with_the_last_owner),
         LOOP_TEST(net_listener__unix_file_has_its_mode_and_goes),
         LOOP_TEST(net_listener__stale_unix_file_is_replaced),
         LOOP_TEST(net_listener__living_unix_socket_is_left_alone),
