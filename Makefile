@@ -4,13 +4,15 @@
 #   make run      serve with ./config.yaml            make fmt      lay the sources out anew
 #   make install  PREFIX=/usr/local DESTDIR=          make clean    remove all build folders
 #   make bench    compare with its peers              make fuzz     SECONDS_EACH=60 per target
+#   make soak     100,000 messages past providers that fail: MESSAGES, SEED, KIND=release|asan|tsan
 PREFIX ?= /usr/local
 DESTDIR ?=
 CONFIG ?= config.yaml
 SECONDS_EACH ?= 60
+KIND ?= release
 
 .DEFAULT_GOAL := build
-.PHONY: build demo run test lint fmt fuzz bench bench-quick install clean
+.PHONY: build demo run test lint fmt fuzz soak bench bench-quick install clean
 
 build:
 	@scripts/deps.sh build
@@ -40,6 +42,10 @@ fmt:
 fuzz:
 	@scripts/deps.sh build
 	@SECONDS_EACH=$(SECONDS_EACH) scripts/fuzz.sh
+
+soak:
+	@scripts/deps.sh build
+	@scripts/soak.sh $(KIND)
 
 bench bench-quick:
 	@scripts/deps.sh test
