@@ -82,6 +82,7 @@ typedef struct smx_hook_view {
     const smx_rcpt *rcpt;         /* RCPT */
     smx_slice text;               /* see SMX_HOOK_PHASE_MAP */
     const smx_message *message;   /* EOM */
+    uint64_t started; /* MAIL to RESET: wall clock of MAIL, milliseconds since 1970; else 0 */
 } smx_hook_view;
 
 SMX_API const smx_hook_view *smx_hook_get_view(const smx_hook_call *call);

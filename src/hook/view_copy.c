@@ -44,6 +44,7 @@ int view_copy(arena *a, const smx_hook_view *view, smx_hook_view *copy)
         .envelope = view->envelope == NULL ? NULL : envelope,
         .rcpt = view->rcpt == NULL ? NULL : rcpt,
         .text = text,
+        .started = view->started,
         /* Sharing counts references, and changes nothing else of it. */
         .message = view->message == NULL
                        ? NULL

@@ -26,6 +26,7 @@ static smx_hook_view peer_hook_view(const peer *p, smx_hook_phase phase, smx_sli
         .rcpt = tx != NULL && phase == SMX_HOOK_RCPT ? &tx->rcpt : NULL,
         .message = tx != NULL && phase == SMX_HOOK_EOM ? tx->message : NULL,
         .text = text,
+        .started = tx == NULL ? 0 : tx->started,
     };
 }
 
