@@ -154,6 +154,7 @@ typedef struct smx_client_info {
     uint32_t transactions; /* begun so far */
     uint64_t connected_at; /* the loop's clock, milliseconds; 0: not connected yet */
     smx_client_phase phase;
+    bool caught_up; /* in steps: the server has had, and answered, all that there is so far */
 } smx_client_info;
 SMX_API void smx_client_get_info(const smx_client *client, smx_client_info *info);
 

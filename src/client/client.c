@@ -462,6 +462,7 @@ void smx_client_get_info(const smx_client *client, smx_client_info *info)
     *info = (smx_client_info){.transactions = client->transactions,
                               .connected_at = client->connected_at};
     info->phase = client_phase(client);
+    info->caught_up = client_is_caught_up(client);
     if (!connection_get_tls_info(client->connection, &tls))
         return;
     info->tls = true;

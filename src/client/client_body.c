@@ -22,6 +22,12 @@ static uint64_t body_size(const smx_client *client)
     return size;
 }
 
+bool client_body_waits(const smx_client *client)
+{
+    return client->body_open && client->submission.stage != SMX_SUBMISSION_WHOLE &&
+           client->position == body_size(client);
+}
+
 static int body_next(smx_client *client, smx_slice *octets)
 {
     const smx_submission *s = &client->submission;

@@ -67,12 +67,15 @@ SMX_MUST_USE int client_auth_finish(smx_client *client);
 
 /* client_body.c: sends as much of the body as the socket takes. */
 void client_body_send(smx_client *client);
+/* All of the body that is there was sent, and it is not whole. */
+bool client_body_waits(const smx_client *client);
 /* The body is over, whether all of it was sent or not. */
 void client_body_end(smx_client *client);
 
 /* client_steps.c */
 /* All recipients so far have their reply: on to DATA, or back, or the owner has to say more. */
 void client_decide(smx_client *client);
+bool client_is_caught_up(const smx_client *client);
 /* In the state in which nothing but RSET is needed to give up. */
 SMX_MUST_USE bool client_reset(smx_client *client);
 

@@ -32,6 +32,11 @@ void client_decide(smx_client *client)
         client_end(client, error, NULL);
 }
 
+bool client_is_caught_up(const smx_client *client)
+{
+    return client->active && (client->deciding || client_body_waits(client));
+}
+
 bool client_reset(smx_client *client)
 {
     if (!client->deciding || smx_client_session_reset(client->session, client_now(client)) != 0)

@@ -77,15 +77,25 @@ static void attempt_later(loop_turn_end *self)
 
 /* ---- is the server able to take it? (DESIGN 4.2) ---- */
 
+/* In steps what the client declared, if it did, as long as the message is not there (RFC 1870). */
+static uint64_t attempt_size(const smx_submission *s)
+{
+    uint64_t size = s->header.len;
+    if (s->message != NULL)
+        size += smx_message_size(s->message) - s->body_offset;
+    if (s->stage != SMX_SUBMISSION_WHOLE && s->envelope->mail.has_size &&
+        size < s->envelope->mail.size)
+        size = s->envelope->mail.size;
+    return size;
+}
+
 /* What a client is told when no upstream is able to. */
 static const char *attempt_judge(const upstream_attempt *attempt, const smx_capabilities *offered,
                                  smx_reply *reply)
 {
     const smx_submission *s = &attempt->request.submission;
     const smx_mail *mail = &s->envelope->mail;
-    uint64_t size = s->header.len;
-    if (s->message != NULL)
-        size += smx_message_size(s->message) - s->body_offset;
+    uint64_t size = attempt_size(s);
     if (offered->max_size != 0 && size > offered->max_size) {
         *reply = SMX_REPLY(552, 5, 3, 4, "the message is larger than any provider takes");
         return "the message is larger than its SIZE";
@@ -107,19 +117,30 @@ static const char *attempt_judge(const upstream_attempt *attempt, const smx_capa
 
 /* ---- time ---- */
 
+static bool attempt_is_owners_turn(const upstream_attempt *attempt, const smx_client_info *info)
+{
+    bool grows = attempt->request.submission.stage == SMX_SUBMISSION_BODY &&
+                 info->phase >= SMX_CLIENT_PHASE_BODY && info->phase < SMX_CLIENT_PHASE_QUIT;
+    return info->caught_up || grows;
+}
+
 /* When this attempt is to be looked at next: up to DATA's reply by `data_ms` from the connection on,
- * then by the deadline. */
+ * then by the deadline. In steps the owner's time does not count. */
 static uint64_t attempt_due(const upstream_attempt *attempt)
 {
     const upstream_request *r = &attempt->request;
     uint64_t due = r->deadline;
-    if (attempt->connection == NULL || r->data_ms == 0)
+    if (attempt->connection == NULL)
         return due;
     smx_client_info info;
     smx_client_get_info(attempt->connection->client, &info);
-    if (info.phase >= SMX_CLIENT_PHASE_BODY)
+    if (attempt_is_owners_turn(attempt, &info))
+        return UINT64_MAX;
+    if (r->data_ms == 0 || info.phase >= SMX_CLIENT_PHASE_BODY)
         return due;
     uint64_t from = attempt->reused ? attempt->ready_at : info.connected_at;
+    if (from != 0 && from < attempt->asked_at)
+        from = attempt->asked_at;
     if (from == 0) /* until it is connected the connect's own limit holds: it is looked at again */
         from = attempt_now(attempt);
     return from + r->data_ms < due ? from + r->data_ms : due;
@@ -205,8 +226,8 @@ void attempt_fresh_is_dead(upstream_attempt *attempt)
  * that it does not like us (DESIGN 4.3). */
 static bool attempt_is_mere_421(const upstream_attempt *attempt, const smx_client_result *r)
 {
-    return !attempt->retried_421 && r->reply.code == 421 && r->phase < SMX_CLIENT_PHASE_FINAL &&
-           r->phase >= SMX_CLIENT_PHASE_MAIL &&
+    return !attempt->retried_421 && !attempt->answered && r->reply.code == 421 &&
+           r->phase < SMX_CLIENT_PHASE_FINAL && r->phase >= SMX_CLIENT_PHASE_MAIL &&
            !(r->reply.enhanced.class_digit == 4 && r->reply.enhanced.subject == 7);
 }
 
@@ -323,12 +344,37 @@ int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
     attempt->started = loop_now(pool->loop);
     attempt->timer.fn = attempt_timeout;
     attempt->later.fn = attempt_later;
-    attempt->waiter =
-        (upstream_waiter){.loop = pool->loop, .granted = attempt_granted, .arg = attempt};
+    attempt->waiter = (upstream_waiter){
+        .loop = pool->loop, .granted = attempt_granted, .arg = attempt, .fresh = request->fresh};
     list_append(&pool->attempts, &attempt->node);
     upstream_count(pool->upstream, UPSTREAM_COUNT_attempts);
     *out = attempt;
     attempt_start(attempt);
+    return 0;
+}
+
+void attempt_recipient(upstream_attempt *attempt, size_t index, const smx_reply *reply)
+{
+    attempt->answered = true;
+    if (attempt->request.recipient != NULL && !attempt->cancelled && !attempt->timed_out)
+        attempt->request.recipient(attempt->request.arg, index, reply);
+}
+
+/* A connection that is not ready yet takes the submission as it is by then. */
+int upstream_attempt_advance(upstream_attempt *attempt, const smx_submission *submission,
+                             uint64_t deadline)
+{
+    if (attempt->done || attempt->cancelled || attempt->timed_out)
+        return SMX_E_LATE;
+    if (attempt->connection != NULL) {
+        int error = smx_client_advance(attempt->connection->client, submission);
+        if (error != 0 && error != SMX_E_STATE)
+            return error;
+    }
+    attempt->request.submission = *submission;
+    attempt->request.deadline = deadline;
+    attempt->asked_at = attempt_now(attempt);
+    attempt_arm(attempt);
     return 0;
 }
 

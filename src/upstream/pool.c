@@ -156,10 +156,20 @@ static void pool_client_closed(void *arg, smx_client *client, const smx_client_r
     pool_check_end(pool);
 }
 
+static void pool_client_recipient(void *arg, smx_client *client, size_t index,
+                                  const smx_reply *reply)
+{
+    (void)client;
+    const pool_connection *c = arg;
+    if (c->attempt != NULL)
+        attempt_recipient(c->attempt, index, reply);
+}
+
 static const smx_client_handler pool_client_handler = {
     .ready = pool_client_ready,
     .result = pool_client_result,
     .closed = pool_client_closed,
+    .recipient = pool_client_recipient,
 };
 
 /* ---- taking and opening ---- */

@@ -35,15 +35,26 @@ typedef struct upstream_request {
     uint64_t deadline;         /* of the loop's clock: bounds all before the final dot */
     uint32_t connect_ms;       /* for the connection, if it is a fresh one; 0: up to the deadline */
     uint32_t data_ms;          /* from there to the reply to DATA; 0: up to the deadline */
+    bool fresh;                /* a connection that was open before will not do */
     void (*done)(void *arg, const upstream_result *result);
+    /* Of a submission in steps: the reply to a recipient. NULL: not told. */
+    void (*recipient)(void *arg, size_t index, const smx_reply *reply);
     void *arg;
 } upstream_request;
 
 /* Begins an attempt. `done` is called once, never from within. A reused connection lost before its
  * first reply is replaced by a fresh one, not counted; 421 with an enhanced code other than 4.7.x:
- * once more on a fresh one (DESIGN 4.3). */
+ * once more on a fresh one (DESIGN 4.3), unless the reply to a recipient was told already: then that
+ * is the owner's to do. */
 SMX_MUST_USE int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
                                       upstream_attempt **attempt);
+
+/* A submission in steps has come further (smx_client_advance), whether there is a connection for it
+ * yet or not. `deadline` is the new one; neither it nor `data_ms` run while the server has had all
+ * that there is, or takes a body that grows. SMX_E_LATE: the result is on its way. SMX_E_INVALID,
+ * SMX_E_NOMEM: nothing has changed. */
+SMX_MUST_USE int upstream_attempt_advance(upstream_attempt *attempt,
+                                          const smx_submission *submission, uint64_t deadline);
 
 /* Gives an attempt up unless its final dot was handed over (SMX_E_LATE: `done` will tell). `done`
  * follows with GIVEN_UP. */

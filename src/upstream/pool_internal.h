@@ -51,9 +51,11 @@ struct upstream_attempt {
     bool cancelled;
     bool timed_out;
     bool reused;
-    bool done; /* told; kept only for a `granted` call that is under way */
+    bool done;     /* told; kept only for a `granted` call that is under way */
+    bool answered; /* in steps: the reply to a recipient was told */
     uint32_t tries;
     uint64_t started;
+    uint64_t asked_at; /* in steps: when the owner last said more */
     uint64_t ready_at; /* when this connection was had, if it was reused */
     timer_entry timer;
     loop_turn_end later;     /* tells a result that was known at once */
@@ -86,6 +88,8 @@ void attempt_start(upstream_attempt *attempt);
 /* Its fresh connection was dead as soon as it was ready. */
 void attempt_fresh_is_dead(upstream_attempt *attempt);
 void attempt_result(upstream_attempt *attempt, const smx_client_result *result);
+/* In steps: a recipient has its reply. */
+void attempt_recipient(upstream_attempt *attempt, size_t index, const smx_reply *reply);
 /* Ends an attempt that waits for a permit. */
 void attempt_end_waiting(upstream_attempt *attempt);
 /* The connection that was being opened for it is gone. */

@@ -40,6 +40,8 @@ typedef struct told {
     bool reused;
     bool unsuitable;
     uint32_t tries;
+    size_t recipients; /* in steps: those that have their reply */
+    uint16_t recipient_code;
 } told;
 
 static void site_on_tick(uv_timer_t *timer)
@@ -481,6 +483,153 @@ static void pool__close_waits_for_attempts_and_takes_no_more(void **state)
     assert_int_equal(t[1].outcome, SMX_OUTCOME_ACCEPTED);
 }
 
+/* ---- in steps ---- */
+
+static void site_on_recipient(void *arg, size_t index, const smx_reply *reply)
+{
+    told *t = arg;
+    assert_int_equal(index, t->recipients);
+    t->recipients++;
+    t->recipient_code = reply->code;
+}
+
+static smx_submission site_step(const site *s, smx_submission_stage stage)
+{
+    return (smx_submission){.envelope = &s->envelope,
+                            .header = s->header,
+                            .all_or_nothing = stage == SMX_SUBMISSION_WHOLE,
+                            .stage = stage};
+}
+
+/* Begins with one recipient. */
+static void site_begin(site *s, told *t, uint32_t data_ms)
+{
+    upstream_request request = {
+        .submission = site_step(s, SMX_SUBMISSION_RECIPIENTS),
+        .deadline = loop_now(s->loop) + 8000,
+        .data_ms = data_ms,
+        .done = site_on_done,
+        .recipient = site_on_recipient,
+        .arg = t,
+    };
+    *t = (told){.s = s};
+    assert_int_equal(upstream_pool_submit(s->pool, &request, &t->attempt), 0);
+}
+
+static int site_advance(site *s, told *t, smx_submission_stage stage)
+{
+    smx_submission submission = site_step(s, stage);
+    return upstream_attempt_advance(t->attempt, &submission, loop_now(s->loop) + 8000);
+}
+
+static void site_pause(site *s, uint64_t ms)
+{
+    uint64_t until = clock_monotonic_ms() + ms;
+    while (clock_monotonic_ms() < until)
+        site_turn(s);
+}
+
+static void pool_steps__the_owners_pauses_do_not_count(void **state)
+{
+    site *s = *state;
+    told t;
+    site_open(s);
+    site_begin(s, &t, 150);
+    site_until(s, t.recipients == 1);
+    assert_int_equal(t.recipient_code, 250);
+    site_pause(s, 400);
+    assert_int_equal(site_advance(s, &t, SMX_SUBMISSION_DATA), 0);
+    site_pause(s, 400);
+    assert_int_equal(site_advance(s, &t, SMX_SUBMISSION_BODY), 0);
+    site_pause(s, 400);
+    assert_int_equal(t.turn, 0);
+    assert_int_equal(site_advance(s, &t, SMX_SUBMISSION_WHOLE), 0);
+    site_until(s, t.turn > 0);
+    assert_int_equal(t.outcome, SMX_OUTCOME_ACCEPTED);
+    assert_int_equal(s->taken, 1);
+}
+
+static void pool_steps__the_servers_do(void **state)
+{
+    site *s = *state;
+    told t;
+    site_open(s);
+    site_faults(s, "data:stall");
+    site_begin(s, &t, 150);
+    site_until(s, t.recipients == 1);
+    site_pause(s, 300);
+    uint64_t from = clock_monotonic_ms();
+    assert_int_equal(site_advance(s, &t, SMX_SUBMISSION_DATA), 0);
+    site_until(s, t.turn > 0);
+    assert_true(clock_monotonic_ms() - from >= 140);
+    assert_int_equal(t.outcome, SMX_OUTCOME_FAILED);
+    assert_int_equal(t.error, SMX_E_TIMEOUT);
+}
+
+/* It came further than the connection. */
+static void pool_steps__whole_before_there_is_a_connection(void **state)
+{
+    site *s = *state;
+    told t;
+    site_open(s);
+    site_begin(s, &t, 0);
+    assert_int_equal(site_advance(s, &t, SMX_SUBMISSION_WHOLE), 0);
+    site_until(s, t.turn > 0);
+    assert_int_equal(t.outcome, SMX_OUTCOME_ACCEPTED);
+    assert_int_equal(t.recipients, 0);
+}
+
+/* What the owner was told of recipients holds for this connection only. */
+static void pool_steps__421_behind_a_told_recipient_is_the_owners(void **state)
+{
+    site *s = *state;
+    told t;
+    site_open(s);
+    site_faults(s, "data:421");
+    site_begin(s, &t, 0);
+    site_until(s, t.recipients == 1);
+    assert_int_equal(site_advance(s, &t, SMX_SUBMISSION_DATA), 0);
+    site_until(s, t.turn > 0);
+    assert_int_equal(t.code, 421);
+    assert_int_equal(t.tries, 1);
+}
+
+static void pool_steps__given_up_between_recipients_the_connection_is_idle(void **state)
+{
+    site *s = *state;
+    told t;
+    site_open(s);
+    site_begin(s, &t, 0);
+    site_until(s, t.recipients == 1);
+    assert_int_equal(upstream_attempt_cancel(t.attempt), 0);
+    assert_int_equal(site_advance(s, &t, SMX_SUBMISSION_DATA), SMX_E_LATE);
+    site_until(s, t.turn > 0);
+    assert_int_equal(t.outcome, SMX_OUTCOME_GIVEN_UP);
+    site_until(s, s->pool->connections[POOL_IDLE].count == 1);
+    site_send(s, &t);
+    assert_int_equal(t.outcome, SMX_OUTCOME_ACCEPTED);
+    assert_true(t.reused);
+}
+
+static void pool_steps__a_fresh_connection_when_asked_for(void **state)
+{
+    site *s = *state;
+    told t;
+    site_open(s);
+    site_send(s, &t);
+    site_until(s, s->pool->connections[POOL_IDLE].count == 1);
+    upstream_request request = {.submission = site_step(s, SMX_SUBMISSION_WHOLE),
+                                .deadline = loop_now(s->loop) + 8000,
+                                .fresh = true,
+                                .done = site_on_done,
+                                .arg = &t};
+    t = (told){.s = s};
+    assert_int_equal(upstream_pool_submit(s->pool, &request, &t.attempt), 0);
+    site_until(s, t.turn > 0);
+    assert_false(t.reused);
+    assert_int_equal(site_connections(s), 2);
+}
+
 #define POOL_TEST(name) cmocka_unit_test_setup_teardown(name, site_setup, site_teardown)
 
 int main(void)
@@ -504,6 +653,12 @@ int main(void)
         POOL_TEST(pool__cancel_behind_the_dot_comes_too_late),
         POOL_TEST(pool__abort_ends_every_attempt_and_tries_nothing_again),
         POOL_TEST(pool__close_waits_for_attempts_and_takes_no_more),
+        POOL_TEST(pool_steps__the_owners_pauses_do_not_count),
+        POOL_TEST(pool_steps__the_servers_do),
+        POOL_TEST(pool_steps__whole_before_there_is_a_connection),
+        POOL_TEST(pool_steps__421_behind_a_told_recipient_is_the_owners),
+        POOL_TEST(pool_steps__given_up_between_recipients_the_connection_is_idle),
+        POOL_TEST(pool_steps__a_fresh_connection_when_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
