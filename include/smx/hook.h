@@ -54,6 +54,7 @@ typedef struct smx_verdict {
 } smx_verdict;
 
 struct smx_user;
+struct smx_transaction;
 
 /* What is known of the session that a hook, a middleware or a handler is asked about. */
 typedef struct smx_session_view {
@@ -83,6 +84,9 @@ typedef struct smx_hook_view {
     smx_slice text;               /* see SMX_HOOK_PHASE_MAP */
     const smx_message *message;   /* EOM */
     uint64_t started; /* MAIL to RESET: wall clock of MAIL, milliseconds since 1970; else 0 */
+    /* A server's (smx/server.h), MAIL to RESET, for its id, its value and its message, which grows
+     * from DATA on; NULL elsewhere and for BLOCKING hooks. */
+    struct smx_transaction *transaction;
 } smx_hook_view;
 
 SMX_API const smx_hook_view *smx_hook_get_view(const smx_hook_call *call);

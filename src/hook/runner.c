@@ -206,6 +206,15 @@ static bool runner_walk(hook_session *s)
     return true;
 }
 
+bool hook_session_wants(const hook_session *s, smx_hook_phase phase)
+{
+    const hook_list *list = &s->table->phases[phase];
+    for (size_t i = 0; i < list->count; i++)
+        if (!s->slots[list->index[i]].accepted)
+            return true;
+    return false;
+}
+
 static const hook_change *runner_changes(const hook_session *s)
 {
     return s->verdict.kind == SMX_CONTINUE ? s->first : NULL;

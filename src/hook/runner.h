@@ -60,6 +60,9 @@ SMX_MUST_USE int hook_session_new(smx_hooks *table, hook_done_fn *done, void *ow
 /* Calls the values' release functions; pending answers become SMX_E_GONE. NULL is nothing. */
 void hook_session_free(hook_session *session);
 
+/* Some hook of this phase has not said ACCEPT in this transaction. */
+bool hook_session_wants(const hook_session *session, smx_hook_phase phase);
+
 /* Asks the hooks of view->phase. 1: all have said CONTINUE or made a verdict at once: *verdict and
  * *changes are set. 0: some hook will answer later; `done` follows; the view's contents must stay
  * until then. Negative: SMX_E_NOMEM. `arena` is the transaction's (or the session's) and holds the

@@ -88,7 +88,7 @@ static void body_take_octets(peer *p)
 {
     smx_transaction *tx = p->transaction;
     smx_slice octets = buffer_slice(&tx->chunk);
-    if (!body_is_in_header(tx) && hooks_want(p->server->hooks, SMX_HOOK_BODY)) {
+    if (!body_is_in_header(tx) && hook_session_wants(p->hooks, SMX_HOOK_BODY)) {
         peer_ask(p, SMX_HOOK_BODY, octets);
         return;
     }
@@ -128,9 +128,9 @@ void peer_body(peer *p, smx_slice octets)
     smx_transaction *tx = p->transaction;
     if (body_is_dropped(tx))
         return;
-    bool hooked = p->hooks != NULL && (hooks_want(p->server->hooks, SMX_HOOK_HEADER) ||
-                                       hooks_want(p->server->hooks, SMX_HOOK_BODY));
-    if (!hooked) {
+    bool hooked = p->hooks != NULL && (hook_session_wants(p->hooks, SMX_HOOK_HEADER) ||
+                                       hook_session_wants(p->hooks, SMX_HOOK_BODY));
+    if (!hooked && buffer_length(&tx->chunk) == 0) {
         body_append(tx, octets);
         return;
     }
@@ -230,7 +230,7 @@ static void body_take_end(peer *p)
     const smx_verdict go_on = {.kind = SMX_CONTINUE};
     if (!body_is_dropped(tx)) {
         smx_message_end(tx->message);
-        if (!tx->header_told && p->hooks != NULL && hooks_want(p->server->hooks, SMX_HOOK_HEADER)) {
+        if (!tx->header_told && p->hooks != NULL && hook_session_wants(p->hooks, SMX_HOOK_HEADER)) {
             body_ask_header(p);
             return;
         }

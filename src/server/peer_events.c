@@ -18,7 +18,7 @@ void peer_hooks_done(void *owner, smx_hook_phase phase, const smx_verdict *verdi
 
 static smx_hook_view peer_hook_view(const peer *p, smx_hook_phase phase, smx_slice text)
 {
-    const smx_transaction *tx = phase < SMX_HOOK_MAIL ? NULL : p->transaction;
+    smx_transaction *tx = phase < SMX_HOOK_MAIL ? NULL : p->transaction;
     return (smx_hook_view){
         .phase = phase,
         .session = &p->view,
@@ -27,12 +27,13 @@ static smx_hook_view peer_hook_view(const peer *p, smx_hook_phase phase, smx_sli
         .message = tx != NULL && phase == SMX_HOOK_EOM ? tx->message : NULL,
         .text = text,
         .started = tx == NULL ? 0 : tx->started,
+        .transaction = tx,
     };
 }
 
 static bool peer_hooks_want(const peer *p, smx_hook_phase phase)
 {
-    return p->hooks != NULL && hooks_want(p->server->hooks, phase);
+    return p->hooks != NULL && hook_session_wants(p->hooks, phase);
 }
 
 void peer_ask(peer *p, smx_hook_phase phase, smx_slice text)
