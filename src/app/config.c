@@ -48,7 +48,9 @@ mux_options config_mux_options(const config *c)
                          .upstreams = c->upstreams,
                          .upstream_count = c->upstream_count,
                          .users = c->users,
-                         .user_count = c->user_count};
+                         .user_count = c->user_count,
+                         .routes = c->routes,
+                         .route_count = c->route_count};
 }
 
 /* ---- reading ---- */

@@ -21,6 +21,8 @@ typedef struct config {
     size_t upstream_count;
     mux_user_options *users; /* mux_new fills `user.data` */
     size_t user_count;
+    mux_route_options *routes;
+    size_t route_count;
     uint64_t memory_limit; /* 0: none */
     const char *temp_dir;  /* NULL: TMPDIR, or /tmp */
     uint32_t threads;

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { DRAIN_MS = 2000 };
+/* Each failure is to be seen, so the breaker does not spare the provider any. */
+enum { DRAIN_MS = 2000, PATIENCE = 1000000 };
 
 struct demo_mux {
     buffer text;
@@ -27,8 +28,9 @@ static int write_config(const demo_providers *providers, const demo_account *acc
                                    "    allow_insecure_auth: true\n"
                                    "upstreams:\n");
     for (size_t i = 0; i < DEMO_PROVIDERS && error == 0; i++)
-        error = buffer_printf(out, "  %s: {url: 'smtp+notls://127.0.0.1:%u'}\n",
-                              demo_provider_name(i), demo_providers_port(providers, i));
+        error = buffer_printf(out,
+                              "  %s: {url: 'smtp+notls://127.0.0.1:%u', breaker: {failures: %d}}\n",
+                              demo_provider_name(i), demo_providers_port(providers, i), PATIENCE);
     if (error == 0)
         error = buffer_printf(out,
                               "users:\n"
@@ -101,7 +103,7 @@ int demo_mux_new(const demo_providers *providers, demo_account *account, bool wi
 demo_seen demo_mux_seen(demo_mux *m, size_t provider)
 {
     const upstream *u = mux_upstream(service_mux(m->service), provider);
-    assert(strcmp(upstream_get_options(u)->name, demo_provider_name(provider)) == 0);
+    assert(strcmp(upstream_name(u), demo_provider_name(provider)) == 0);
     return (demo_seen){
         .refused = upstream_total(u, UPSTREAM_COUNT_refused),
         .broken = upstream_total(u, UPSTREAM_COUNT_failed),

@@ -88,7 +88,7 @@ void go_form_read_selector(config_reader *reader, const yaml_entry *entry, void 
                        path.data);
         return;
     }
-    options->selector = mux_selector_find(slice_of_text(name));
+    options->plan.selector = mux_selector_find(slice_of_text(name));
     problems_warn(reader->problems, entry->value->offset,
                   "`%s` is not run; by its name, `selector: %s` takes its place", path.data, name);
 }

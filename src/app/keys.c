@@ -231,8 +231,8 @@ const config_level level_certificate = KEY_LEVEL_OF("certificate", certificate_k
 const config_level *keys_level_at(size_t nth)
 {
     static const config_level *const LEVELS[] = {
-        &level_top,      &level_listener, &level_certificate, &level_upstream,
-        &level_timeouts, &level_user,     &level_downstream,  &level_log,
+        &level_top,     &level_listener, &level_certificate, &level_upstream, &level_timeouts,
+        &level_breaker, &level_user,     &level_downstream,  &level_log,
     };
     return nth < sizeof(LEVELS) / sizeof(LEVELS[0]) ? LEVELS[nth] : NULL;
 }

@@ -64,6 +64,7 @@ extern const config_level level_listener;
 extern const config_level level_certificate;
 extern const config_level level_upstream;
 extern const config_level level_timeouts;
+extern const config_level level_breaker;
 extern const config_level level_user;
 extern const config_level level_downstream; /* of the Go program's file */
 

@@ -9,6 +9,7 @@
 struct service {
     config *config;
     mux_options mux_options;
+    mux_state *state;
     mux *mux;
     smx_shared *shared;
     worker **workers;
@@ -25,7 +26,9 @@ static int open_shared(service *s, problem *p)
     const smx_shared_options options = {
         .version = SMX_SHARED_VERSION, .threads = c->threads, .memory_limit = c->memory_limit};
     s->mux_options = config_mux_options(c);
-    int error = mux_new(&s->mux_options, &s->mux);
+    int error = mux_state_new(&s->state);
+    if (error == 0)
+        error = mux_new(&s->mux_options, s->state, &s->mux);
     if (error == 0)
         error = smx_shared_new(&options, &s->shared);
     return error == 0 ? 0 : problem_set(p, error, "%s", smx_error_text(error));
@@ -122,6 +125,7 @@ void service_free(service *s)
     free(s->workers);
     smx_shared_free(s->shared);
     mux_free(s->mux);
+    mux_state_free(s->state);
     config_free(s->config);
     free(s);
 }

@@ -5,6 +5,8 @@
 
 enum { WEIGHT_MAX = 1000 };
 
+static const char *const HASH_WORDS[] = {"sender", "recipient", "user", NULL};
+
 /* ---- keys ---- */
 
 void users_read_allow_from(config_reader *reader, const yaml_entry *entry, void *target)
@@ -35,41 +37,57 @@ static bool is_script(smx_slice text)
     return slice_find(text, '/') < text.len;
 }
 
+/* "`failover`, `round-robin` and `random`" */
+static void list_selectors(char *text, size_t capacity)
+{
+    size_t len = 0;
+    const mux_selector *selector;
+    for (size_t i = 0; (selector = mux_selector_at(i)) != NULL && len < capacity; i++) {
+        const char *before = i == 0 ? "" : mux_selector_at(i + 1) == NULL ? " and " : ", ";
+        int written = snprintf(text + len, capacity - len, "%s`%s`", before, selector->name);
+        len += written < 0 ? 0 : (size_t)written;
+    }
+}
+
 static void tell_selector(config_reader *reader, const yaml_entry *entry, smx_slice text)
 {
-    static const char *const LATER[] = {"weighted", "least-latency", "hash"};
-    bool is_later = is_script(text);
+    char known[256] = "";
     nearest near = nearest_begin(text);
-    const mux_selector *known;
-    for (size_t i = 0; (known = mux_selector_at(i)) != NULL; i++)
-        nearest_try(&near, known->name);
-    for (size_t i = 0; i < sizeof(LATER) / sizeof(LATER[0]); i++)
-        is_later = is_later || slice_equal(text, slice_of_text(LATER[i]));
-    if (is_later)
+    const mux_selector *selector;
+    list_selectors(known, sizeof(known));
+    for (size_t i = 0; (selector = mux_selector_at(i)) != NULL; i++)
+        nearest_try(&near, selector->name);
+    if (is_script(text))
         problems_error(reader->problems, entry->value->offset,
-                       "the selector `%s` is not in this version; there are `failover`, "
-                       "`round-robin` and `random`",
-                       text.data);
+                       "the selector `%s` is not in this version; there are %s", text.data, known);
     else if (near.best != NULL)
         problems_error(reader->problems, entry->value->offset,
                        "unknown selector `%s`; did you mean `%s`?", text.data, near.best);
     else
         problems_error(reader->problems, entry->value->offset,
-                       "unknown selector `%s`; there are `failover`, `round-robin` and `random`",
-                       text.data);
+                       "unknown selector `%s`; there are %s", text.data, known);
 }
 
 void users_read_selector(config_reader *reader, const yaml_entry *entry, void *target)
 {
-    mux_user_options *options = target;
+    mux_plan *plan = &((mux_user_options *)target)->plan;
     smx_slice text;
+    if (entry->value->kind == YAML_MAPPING && entry->value->count == 1 &&
+        slice_equal(entry->value->entries[0].key, SMX_SLICE("hash"))) {
+        size_t by;
+        if (reader_word(reader, &entry->value->entries[0], HASH_WORDS, NULL, &by)) {
+            plan->selector = mux_selector_find(SMX_SLICE("hash"));
+            plan->hash_by = (mux_hash_by)by;
+        }
+        return;
+    }
     if (!reader_scalar(reader, entry, "the name of a selector", &text))
         return;
     const mux_selector *selector = mux_selector_find(text);
     if (selector == NULL)
         tell_selector(reader, entry, text);
     else
-        options->selector = selector;
+        plan->selector = selector;
 }
 
 /* ---- a user's upstreams ---- */
@@ -166,7 +184,7 @@ static size_t count_choices(const yaml_entry *items, size_t count)
 
 void users_read_upstreams(config_reader *reader, const yaml_entry *entry, void *target)
 {
-    mux_user_options *options = target;
+    mux_plan *plan = &((mux_user_options *)target)->plan;
     const yaml_entry *items;
     size_t count = reader_list(entry, &items);
     choice_list made = {reader_alloc(reader, count_choices(items, count), sizeof(mux_choice)), 0,
@@ -174,14 +192,13 @@ void users_read_upstreams(config_reader *reader, const yaml_entry *entry, void *
     size_t errors = reader->problems->errors;
     for (size_t i = 0; i < count && made.choices != NULL; i++)
         add_item(reader, &made, &items[i]);
-    options->choices = made.choices;
-    options->choice_count = made.count;
+    plan->choices = made.choices;
+    plan->choice_count = made.count;
     if (made.count == 0 && reader->problems->errors == errors)
         problems_error(reader->problems, entry->offset, "`%s` names no upstream", entry->key.data);
-    if (made.is_weighted && options->selector != NULL &&
-        options->selector != mux_selector_find(SMX_SLICE("round-robin")))
-        problems_warn(reader->problems, entry->offset,
-                      "weights count only with `selector: round-robin`");
+    if (made.is_weighted && plan->selector != NULL && !plan->selector->weighs)
+        problems_warn(reader->problems, entry->offset, "weights do not count with `selector: %s`",
+                      plan->selector->name);
 }
 
 /* ---- one user, and all ---- */
@@ -310,23 +327,26 @@ void users_write_allow_from(config_writer *writer, const void *target)
 
 void users_write_selector(config_writer *writer, const void *target)
 {
-    const mux_user_options *options = target;
-    if (options->selector == NULL)
+    const mux_plan *plan = &((const mux_user_options *)target)->plan;
+    bool is_hash = plan->selector == mux_selector_find(SMX_SLICE("hash"));
+    if (plan->selector == NULL)
         return;
     writer_key(writer, "selector");
-    writer_text(writer, " ");
-    writer_scalar(writer, slice_of_text(options->selector->name));
+    writer_text(writer, is_hash ? " {hash: " : " ");
+    writer_scalar(writer,
+                  slice_of_text(is_hash ? HASH_WORDS[plan->hash_by] : plan->selector->name));
+    writer_text(writer, is_hash ? "}" : "");
     writer_end(writer);
 }
 
 void users_write_upstreams(config_writer *writer, const void *target)
 {
-    const mux_user_options *options = target;
+    const mux_plan *plan = &((const mux_user_options *)target)->plan;
     char weight[16];
     writer_key(writer, "upstreams");
     writer_text(writer, " [");
-    for (size_t i = 0; i < options->choice_count; i++) {
-        const mux_choice *choice = &options->choices[i];
+    for (size_t i = 0; i < plan->choice_count; i++) {
+        const mux_choice *choice = &plan->choices[i];
         writer_text(writer, i == 0 ? "" : ", ");
         writer_text(writer, choice->weight == 1 ? "" : "{");
         writer_scalar(writer, slice_of_text(writer->config->upstreams[choice->upstream].name));

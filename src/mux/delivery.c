@@ -2,10 +2,7 @@
  * until one takes it, or refuses it for good, or nobody knows (DESIGN 4.1 to 4.5).
  *
  * A delivery lives in its transaction's memory and is gone with the reply. */
-#include <stdio.h>
-
-#include "base/clock.h"
-#include "mail/rewrite_from.h"
+#include "mux/compose.h"
 #include "mux/mux_internal.h"
 
 enum {
@@ -21,33 +18,38 @@ typedef struct delivery {
     mux_worker *worker;
     smx_transaction *tx;
     smx_ticket ticket;
-    mux_user *user;
+    mux_resolved with; /* the plan */
     mux_record *record;
-    size_t *order; /* indices of the user's choices */
+    size_t *order; /* indices of the plan's choices */
     size_t next;   /* in `order` */
     uint64_t deadline;
     upstream_attempt *attempt;
-    smx_envelope envelope; /* as this attempt sends it */
-    buffer header;         /* as this attempt sends it */
+    upstream_admission admission; /* of this attempt */
+    composition sent;
     buffer reasons;
-    size_t received;   /* octets of our own field at the start of `header` */
     smx_reply refusal; /* the first 5xx of an upstream; its text is in the transaction */
     timer_entry again; /* when there was no memory for the reply: the reply */
     uint16_t code;
     smx_enhanced enhanced;
     bool temporary; /* some upstream may take it later */
     bool client_gone;
+    bool is_last_resort; /* all breakers are open, and this is the one that is tried anyway */
 } delivery;
+
+/* The index of the mux's upstream at this position of the order. */
+static size_t delivery_index(const delivery *d, size_t position)
+{
+    return d->with.plan.choices[d->order[position]].upstream;
+}
 
 static upstream *delivery_upstream(const delivery *d, size_t position)
 {
-    const mux_choice *choice = &d->user->options->choices[d->order[position]];
-    return d->worker->mux->upstreams[choice->upstream];
+    return d->worker->mux->upstreams[delivery_index(d, position)];
 }
 
 static const char *delivery_upstream_name(const delivery *d)
 {
-    return upstream_get_options(delivery_upstream(d, d->next))->name;
+    return upstream_name(delivery_upstream(d, d->next));
 }
 
 /* ---- the end ---- */
@@ -83,7 +85,7 @@ static void delivery_finish(delivery *d, mux_outcome outcome, const smx_reply *r
     d->record->outcome = outcome;
     d->record->has_outcome = true;
     smx_transaction_on_gone(d->tx, NULL, NULL);
-    buffer_free(&d->header);
+    compose_end(&d->sent);
     buffer_free(&d->reasons);
     delivery_answer(d, reply);
 }
@@ -120,86 +122,6 @@ static void delivery_exhausted(delivery *d)
     buffer_free(&text);
 }
 
-/* ---- what an attempt sends ---- */
-
-static int delivery_add_received(delivery *d)
-{
-    const smx_session_view *session = smx_transaction_session(d->tx);
-    const smx_envelope *envelope = smx_transaction_envelope(d->tx);
-    char tls[96];
-    size_t len = 0;
-    if (d->user->options->received == MUX_RECEIVED_OFF)
-        return 0;
-    bool full = d->user->options->received == MUX_RECEIVED_FULL;
-    int tls_len = session->tls
-                      ? snprintf(tls, sizeof(tls), "%.*s %.*s", (int)session->tls_protocol.len,
-                                 session->tls_protocol.data, (int)session->tls_cipher.len,
-                                 session->tls_cipher.data)
-                      : 0;
-    smx_received received = {
-        .helo = full ? session->helo : (smx_slice){NULL, 0},
-        .client = full ? &session->client : NULL,
-        .by = slice_of_text(d->worker->mux->options->hostname),
-        .protocol = smx_received_protocol(session->esmtp, false, envelope->mail.smtputf8,
-                                          session->tls, session->authenticated),
-        .id = smx_transaction_id(d->tx),
-        .tls = slice_of(tls, tls_len < 0                     ? 0
-                             : (size_t)tls_len < sizeof(tls) ? (size_t)tls_len
-                                                             : sizeof(tls) - 1),
-        .wall_ms = clock_wall_ms(),
-    };
-    if (envelope->recipient_count == 1)
-        received.recipient = envelope->recipients[0].path.mailbox;
-    int error = buffer_reserve(&d->header, SMX_RECEIVED_MAX);
-    if (error == 0)
-        error =
-            smx_received_write(&received, d->header.data + d->header.end, SMX_RECEIVED_MAX, &len);
-    if (error == 0)
-        d->header.end += len;
-    d->received = len;
-    return error;
-}
-
-/* Replaces the sender, but never that of a bounce (DESIGN 4.11). */
-static int delivery_rewrite(delivery *d, const upstream_options *o, smx_slice header)
-{
-    smx_slice address = slice_of_text(o->rewrite_from);
-    int error = smx_mailbox_parse(address, SMX_PATH_UTF8, &d->envelope.mail.path);
-    return error != 0 ? error : rewrite_from(header, address, o->reply_to_add, &d->header);
-}
-
-/* Fills envelope and header for this upstream; the message as it came follows where nothing of its
- * header section is changed. */
-static int delivery_compose(delivery *d, const upstream_options *o, smx_submission *submission)
-{
-    const smx_message *message = smx_transaction_message(d->tx);
-    smx_slice original = {NULL, 0};
-    smx_slice header = smx_transaction_header(d->tx);
-    int error = smx_message_header(message, &original);
-    if (error != 0)
-        return error;
-    if (header.data == NULL)
-        return SMX_E_NOMEM;
-    bool edited = header.data != original.data || header.len != original.len;
-    buffer_truncate(&d->header, d->received);
-    d->envelope = *smx_transaction_envelope(d->tx);
-    d->envelope.mail.has_auth = false;
-    if (o->rewrite_from != NULL && d->envelope.mail.path.mailbox.len > 0) {
-        error = delivery_rewrite(d, o, header);
-        edited = true;
-    } else if (edited) {
-        error = buffer_append(&d->header, header);
-    }
-    *submission = (smx_submission){
-        .envelope = &d->envelope,
-        .header = buffer_slice(&d->header),
-        .message = message,
-        .body_offset = edited ? smx_message_body_offset(message) : 0,
-        .all_or_nothing = true,
-    };
-    return error;
-}
-
 /* ---- one attempt after the other ---- */
 
 static void delivery_attempt_done(void *arg, const upstream_result *result);
@@ -215,16 +137,37 @@ static void delivery_note(delivery *d, const char *reason)
 /* Whether some upstream behind this one could be tried. */
 static bool delivery_has_other(const delivery *d, uint64_t now)
 {
-    uint64_t until;
-    for (size_t i = d->next + 1; i < d->user->options->choice_count; i++)
-        if (!upstream_is_suspended(delivery_upstream(d, i), now, &until))
+    for (size_t i = d->next + 1; i < d->with.plan.choice_count; i++) {
+        upstream_status status;
+        if (upstream_is_plain(delivery_upstream(d, i)))
             return true;
+        upstream_get_status(delivery_upstream(d, i), now, &status);
+        if (status.usable == UPSTREAM_USABLE)
+            return true;
+    }
     return false;
+}
+
+/* Tells the record how an admitted attempt ended, and the log what that changed. */
+static void delivery_settle(delivery *d, const upstream_settlement *settlement)
+{
+    uint64_t until = 0;
+    upstream *u = delivery_upstream(d, d->next);
+    switch (upstream_settle(u, &d->admission, settlement, &until)) {
+    case UPSTREAM_OPENED:
+        mux_tell_breaker(d->worker, u, "breaker_opened", until - settlement->now);
+        break;
+    case UPSTREAM_CLOSED:
+        mux_tell_breaker(d->worker, u, "breaker_closed", 0);
+        break;
+    case UPSTREAM_NO_NEWS:
+        break;
+    }
 }
 
 static int delivery_try(delivery *d, uint64_t now)
 {
-    const mux_choice *choice = &d->user->options->choices[d->order[d->next]];
+    size_t index = delivery_index(d, d->next);
     bool other = delivery_has_other(d, now);
     upstream_request request = {
         .deadline = d->deadline,
@@ -233,34 +176,75 @@ static int delivery_try(delivery *d, uint64_t now)
         .done = delivery_attempt_done,
         .arg = d,
     };
-    int error = delivery_compose(
-        d, upstream_get_options(d->worker->mux->upstreams[choice->upstream]), &request.submission);
+    int error =
+        compose_for(&d->sent, mux_upstream_options(d->worker->mux, index), &request.submission);
     if (error == 0)
-        error = upstream_pool_submit(d->worker->pools[choice->upstream], &request, &d->attempt);
+        error = upstream_pool_submit(d->worker->pools[index], &request, &d->attempt);
     if (error == 0)
         d->record->attempts++;
     return error;
 }
 
+/* Tries the one whose turn it is, if it may be tried. True: an attempt is under way. */
+static bool delivery_admit(delivery *d, uint64_t now, bool past_breaker)
+{
+    const upstream_ask ask = {.now = now, .past_breaker = past_breaker};
+    upstream_admit(delivery_upstream(d, d->next), &ask, &d->admission);
+    switch (d->admission.usable) {
+    case UPSTREAM_SUSPENDED:
+        delivery_note(d, "suspended");
+        return false;
+    case UPSTREAM_BREAKER_OPEN:
+        delivery_note(d, "its breaker is open");
+        return false;
+    case UPSTREAM_USABLE:
+        break;
+    }
+    int error = delivery_try(d, now);
+    if (error != 0) {
+        delivery_settle(d, &(upstream_settlement){.now = now});
+        delivery_note(d, smx_error_text(error));
+    }
+    return error == 0;
+}
+
+/* Every upstream was skipped, some for their breaker alone: the best of those is tried anyway, which
+ * is the one whose pause ends first (DESIGN 4.8). */
+static bool delivery_try_past_breaker(delivery *d, uint64_t now)
+{
+    size_t best = SIZE_MAX;
+    uint64_t earliest = UINT64_MAX;
+    for (size_t i = 0; i < d->with.plan.choice_count; i++) {
+        upstream_status status;
+        upstream_get_status(delivery_upstream(d, i), now, &status);
+        if (status.usable == UPSTREAM_BREAKER_OPEN && status.until < earliest) {
+            best = i;
+            earliest = status.until;
+        }
+    }
+    if (best == SIZE_MAX || d->record->attempts > 0)
+        return false;
+    d->next = best;
+    if (delivery_admit(d, now, true)) {
+        d->is_last_resort = true;
+        return true;
+    }
+    return false;
+}
+
 static void delivery_next(delivery *d)
 {
     uint64_t now = loop_now(d->worker->loop);
-    for (; d->next < d->user->options->choice_count; d->next++) {
-        uint64_t until;
-        if (d->worker->cut || d->client_gone || now >= d->deadline) {
-            delivery_note(d, d->worker->cut ? "not tried: shutting down"
-                                            : "not tried: the time was over");
-            break;
-        }
-        if (upstream_is_suspended(delivery_upstream(d, d->next), now, &until)) {
-            delivery_note(d, "suspended: its credentials were refused");
-            continue;
-        }
-        int error = delivery_try(d, now);
-        if (error == 0)
+    bool over = d->worker->cut || d->client_gone || now >= d->deadline;
+    for (; !over && d->next < d->with.plan.choice_count; d->next++) {
+        if (delivery_admit(d, now, false))
             return;
-        delivery_note(d, smx_error_text(error));
     }
+    if (!over && !d->is_last_resort && delivery_try_past_breaker(d, now))
+        return;
+    if (over && d->next < d->with.plan.choice_count)
+        delivery_note(d,
+                      d->worker->cut ? "not tried: shutting down" : "not tried: the time was over");
     delivery_exhausted(d);
 }
 
@@ -288,7 +272,7 @@ static void delivery_suspend(delivery *d, const upstream_result *result)
 {
     bool is_new = false;
     upstream *u = delivery_upstream(d, d->next);
-    (void)upstream_suspend(u, loop_now(d->worker->loop), &is_new);
+    (void)upstream_suspend(u, loop_now(d->worker->loop), 0, &is_new);
     if (is_new)
         delivery_log_attempt(d, result, SMX_LOG_ERROR, "upstream_suspended");
 }
@@ -302,7 +286,7 @@ static void delivery_keep_refusal(delivery *d, const upstream_result *result)
         return;
     d->refusal = result->client->reply;
     d->refusal.text = (smx_slice){NULL, 0};
-    if (mux_report_text(&text, delivery_upstream_name(d), &d->envelope, result->client) == 0) {
+    if (mux_report_text(&text, delivery_upstream_name(d), &d->sent.envelope, result->client) == 0) {
         smx_slice composed = buffer_slice(&text);
         char *kept = smx_transaction_alloc(d->tx, composed.len + 1);
         if (kept != NULL) {
@@ -316,11 +300,17 @@ static void delivery_keep_refusal(delivery *d, const upstream_result *result)
 static void delivery_on_taken(delivery *d, const upstream_result *result)
 {
     buffer text = {0};
-    upstream_resume(delivery_upstream(d, d->next));
-    if (mux_report_text(&text, delivery_upstream_name(d), &d->envelope, result->client) != 0)
+    if (mux_report_text(&text, delivery_upstream_name(d), &d->sent.envelope, result->client) != 0)
         buffer_clear(&text);
     delivery_finish_with(d, MUX_OUTCOME_DELIVERED, SMX_REPLY(250, 2, 0, 0, "taken"), &text);
     buffer_free(&text);
+}
+
+/* On to the next one; the last resort is the end of it. */
+static void delivery_go_on(delivery *d)
+{
+    d->next = d->is_last_resort ? d->with.plan.choice_count : d->next + 1;
+    delivery_next(d);
 }
 
 static void delivery_on_next(delivery *d, const upstream_result *result, mux_classified c)
@@ -335,8 +325,7 @@ static void delivery_on_next(delivery *d, const upstream_result *result, mux_cla
         d->temporary = true;
     if (mux_report_reason(&d->reasons, delivery_upstream_name(d), result) != 0)
         buffer_clear(&d->reasons);
-    d->next++;
-    delivery_next(d);
+    delivery_go_on(d);
 }
 
 static void delivery_on_final(delivery *d, const upstream_result *result)
@@ -349,10 +338,9 @@ static void delivery_on_final(delivery *d, const upstream_result *result)
 static void delivery_on_unknown(delivery *d, const upstream_result *result)
 {
     delivery_log_attempt(d, result, SMX_LOG_ERROR, "outcome_unknown");
-    if (d->user->options->on_unknown == MUX_UNKNOWN_FAILOVER && !d->worker->cut) {
+    if (d->with.plan.on_unknown == MUX_UNKNOWN_FAILOVER && !d->worker->cut) {
         d->temporary = true;
-        d->next++;
-        delivery_next(d);
+        delivery_go_on(d);
         return;
     }
     delivery_finish(d, MUX_OUTCOME_UNKNOWN,
@@ -367,6 +355,12 @@ static void delivery_attempt_done(void *arg, const upstream_result *result)
     const upstream_options *o = upstream_get_options(delivery_upstream(d, d->next));
     mux_classified c = mux_classify(result, o->rules, o->rule_count);
     d->attempt = NULL;
+    delivery_settle(d, &(upstream_settlement){
+                           .now = loop_now(d->worker->loop),
+                           .health = result->health,
+                           .taken = c.action == MUX_ACTION_TAKEN,
+                           .took_ms = result->took_ms,
+                       });
     d->record->upstream = delivery_upstream_name(d);
     d->record->phase = result->client->phase;
     d->record->has_phase = true;
@@ -400,30 +394,30 @@ static void delivery_client_gone(void *arg)
         d->client_gone = false; /* the whole message was handed over: its outcome counts */
 }
 
-static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, mux_user *user)
+static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, const mux_resolved *with)
 {
-    size_t count = user->options->choice_count;
     delivery *d = smx_transaction_alloc(tx, sizeof(*d));
-    size_t *order = smx_transaction_alloc(tx, count * sizeof(*order));
+    size_t *order = smx_transaction_alloc(tx, with->plan.choice_count * sizeof(*order));
     if (d == NULL || order == NULL)
         return NULL;
-    uint32_t patience = user->options->deadline_ms;
+    uint32_t patience = with->plan.deadline_ms;
     *d = (delivery){
         .worker = worker,
         .tx = tx,
         .ticket = smx_transaction_ticket(tx),
-        .user = user,
+        .with = *with,
         .record = smx_transaction_value(tx),
         .order = order,
         .again = {.fn = delivery_answer_again},
         .deadline = loop_now(worker->loop) + (patience == 0 ? DEADLINE_DEFAULT_MS : patience),
     };
-    if (delivery_add_received(d) != 0) {
-        buffer_free(&d->header);
+    d->record->route = with->route;
+    if (compose_begin(&d->sent, tx, worker->mux->options->hostname, &with->plan) != 0) {
+        compose_end(&d->sent);
         return NULL;
     }
-    user->options->selector->order(user->options, &user->selection, mux_worker_random(worker),
-                                   order);
+    mux_select(worker->mux, &d->with, mux_worker_random(worker), smx_transaction_session(tx)->user,
+               smx_transaction_envelope(tx), order);
     list_append(&worker->deliveries, &d->node);
     return d;
 }
@@ -432,11 +426,13 @@ smx_reply mux_handle(void *arg, smx_transaction *tx)
 {
     mux_worker *worker = arg;
     const smx_user *user = smx_transaction_user(tx);
+    mux_resolved with;
     if (user == NULL)
         return SMX_REPLY(550, 5, 7, 1, "sending is only for users");
     if (worker->cut)
         return SMX_REPLY(451, 4, 3, 2, "shutting down, try again");
-    delivery *d = delivery_new(worker, tx, user->data);
+    mux_resolve(user->data, NULL, &with);
+    delivery *d = delivery_new(worker, tx, &with);
     if (d == NULL)
         return SMX_REPLY(451, 4, 3, 0, "out of memory, try again");
     smx_transaction_on_gone(tx, delivery_client_gone, d);

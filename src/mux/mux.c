@@ -1,15 +1,16 @@
-/* What all workers share: users, their selections, the records of the upstreams, the counts. */
+/* One snapshot at work: its users and routes, each with its plan and its turn, and the records of its
+ * upstreams. */
 #include <stdlib.h>
 
 #include "mux/mux_internal.h"
 
 static int mux_fill_upstreams(mux *m)
 {
-    m->upstreams = calloc(m->options->upstream_count, sizeof(upstream *));
+    m->upstreams = calloc(m->options->upstream_count + 1, sizeof(upstream *));
     if (m->upstreams == NULL)
         return SMX_E_NOMEM;
     for (size_t i = 0; i < m->options->upstream_count; i++) {
-        int error = upstream_new(&m->options->upstreams[i], &m->upstreams[i]);
+        int error = mux_state_upstream(m->state, &m->options->upstreams[i], &m->upstreams[i]);
         if (error != 0)
             return error;
     }
@@ -18,7 +19,7 @@ static int mux_fill_upstreams(mux *m)
 
 static int mux_fill_users(mux *m)
 {
-    m->users = calloc(m->options->user_count, sizeof(mux_user));
+    m->users = calloc(m->options->user_count + 1, sizeof(mux_user));
     if (m->users == NULL)
         return SMX_E_NOMEM;
     for (size_t i = 0; i < m->options->user_count; i++) {
@@ -26,25 +27,44 @@ static int mux_fill_users(mux *m)
         mux_user *user = &m->users[i];
         user->options = options;
         options->user.data = user;
-        if (options->selector->prepare != NULL &&
-            options->selector->prepare(options, &user->selection) != 0)
-            return SMX_E_NOMEM;
-        int error = map_put(&m->by_name, options->user.name, &options->user);
+        int error = mux_state_turn(m->state, "user", options->user.name, &options->plan,
+                                   m->options->upstreams, &user->turn);
+        if (error == 0)
+            error = map_put(&m->by_name, options->user.name, &options->user);
         if (error != 0)
             return error;
     }
     return 0;
 }
 
-int mux_new(const mux_options *options, mux **out)
+static int mux_fill_routes(mux *m)
+{
+    m->routes = calloc(m->options->route_count + 1, sizeof(mux_route));
+    if (m->routes == NULL)
+        return SMX_E_NOMEM;
+    for (size_t i = 0; i < m->options->route_count; i++) {
+        const mux_route_options *options = &m->options->routes[i];
+        m->routes[i].options = options;
+        int error = mux_state_turn(m->state, "route", slice_of_text(options->name), &options->plan,
+                                   m->options->upstreams, &m->routes[i].turn);
+        if (error != 0)
+            return error;
+    }
+    return 0;
+}
+
+int mux_new(const mux_options *options, mux_state *state, mux **out)
 {
     mux *m = calloc(1, sizeof(*m));
     if (m == NULL)
         return SMX_E_NOMEM;
     m->options = options;
+    m->state = state;
     int error = mux_fill_upstreams(m);
     if (error == 0)
         error = mux_fill_users(m);
+    if (error == 0)
+        error = mux_fill_routes(m);
     if (error != 0) {
         mux_free(m);
         return error;
@@ -53,17 +73,26 @@ int mux_new(const mux_options *options, mux **out)
     return 0;
 }
 
+void mux_activate(mux *m)
+{
+    for (size_t i = 0; i < m->options->upstream_count; i++)
+        upstream_configure(m->upstreams[i], &m->options->upstreams[i]);
+}
+
 void mux_free(mux *m)
 {
     if (m == NULL)
         return;
-    for (size_t i = 0; m->upstreams != NULL && i < m->options->upstream_count; i++)
-        upstream_free(m->upstreams[i]);
+    for (size_t i = 0; m->routes != NULL && i < m->options->route_count; i++)
+        mux_state_release_turn(m->state, m->routes[i].turn);
     for (size_t i = 0; m->users != NULL && i < m->options->user_count; i++)
-        free(m->users[i].selection.sequence);
-    free(m->upstreams);
-    free(m->users);
+        mux_state_release_turn(m->state, m->users[i].turn);
+    for (size_t i = 0; m->upstreams != NULL && i < m->options->upstream_count; i++)
+        mux_state_release_upstream(m->state, m->upstreams[i]);
     map_free(&m->by_name);
+    free(m->routes);
+    free(m->users);
+    free(m->upstreams);
     free(m);
 }
 
@@ -73,9 +102,19 @@ const smx_user *mux_find_user(void *arg, smx_slice name)
     return map_get(&m->by_name, name);
 }
 
+size_t mux_upstream_count(const mux *m)
+{
+    return m->options->upstream_count;
+}
+
 upstream *mux_upstream(mux *m, size_t index)
 {
     return m->upstreams[index];
+}
+
+const upstream_options *mux_upstream_options(const mux *m, size_t index)
+{
+    return &m->options->upstreams[index];
 }
 
 const char *mux_outcome_text(mux_outcome outcome)
@@ -88,7 +127,46 @@ const char *mux_outcome_text(mux_outcome outcome)
     return texts[outcome];
 }
 
-uint64_t mux_outcome_total(const mux *m, mux_outcome outcome)
+/* ---- plans ---- */
+
+void mux_resolve(const mux_user *user, const mux_route *route, mux_resolved *resolved)
 {
-    return atomic_load_explicit(&m->outcomes[outcome], memory_order_relaxed);
+    const mux_plan *own = &user->options->plan;
+    if (route == NULL) {
+        *resolved = (mux_resolved){*own, &user->turn->turn, "user"};
+        return;
+    }
+    *resolved = (mux_resolved){route->options->plan, &route->turn->turn, route->options->name};
+#define RESOLVE_INHERITED(field, name)                                                             \
+    if ((route->options->given & 1U << MUX_PLAN_BIT_##field) == 0)                                 \
+        resolved->plan.field = own->field;
+    MUX_PLAN_INHERIT_MAP(RESOLVE_INHERITED)
+#undef RESOLVE_INHERITED
+}
+
+static smx_slice mux_hash_key(const mux_plan *plan, smx_slice user, const smx_envelope *envelope)
+{
+    switch (plan->hash_by) {
+    case MUX_HASH_SENDER:
+        return envelope->mail.path.mailbox;
+    case MUX_HASH_RECIPIENT:
+        return envelope->recipient_count == 0 ? (smx_slice){NULL, 0}
+                                              : envelope->recipients[0].path.mailbox;
+    case MUX_HASH_USER:
+        break;
+    }
+    return user;
+}
+
+void mux_select(const mux *m, const mux_resolved *resolved, uint64_t random, smx_slice user,
+                const smx_envelope *envelope, size_t *order)
+{
+    const mux_selection selection = {
+        .plan = &resolved->plan,
+        .turn = resolved->turn,
+        .random = random,
+        .key = mux_hash_key(&resolved->plan, user, envelope),
+        .upstreams = m->upstreams,
+    };
+    resolved->plan.selector->order(&selection, order);
 }

@@ -2,25 +2,74 @@
 #ifndef MUX_MUX_INTERNAL_H
 #define MUX_MUX_INTERNAL_H
 
+#include <pthread.h>
+
 #include "base/buffer.h"
 #include "base/map.h"
 #include "mux/classify.h"
 #include "mux/mux.h"
 #include "net/loop.h"
 
-/* A user at work: what the configuration says, and what the selector remembers. */
+/* What a plan remembers; kept in the state by what the plan is: whose, by which selector, among which
+ * upstreams. */
+typedef struct mux_turn_entry {
+    mux_turn turn;
+    size_t shares; /* of the muxes that use it; under the state's mutex */
+    smx_slice key;
+} mux_turn_entry;
+
+struct mux_state {
+    _Atomic uint64_t outcomes[MUX_OUTCOME_COUNT];
+    pthread_mutex_t mutex; /* guards the maps, not what they lead to */
+    map upstreams;         /* records by name; a share of each */
+    map turns;             /* mux_turn_entry by key */
+};
+
+/* A user at work. */
 typedef struct mux_user {
     const mux_user_options *options;
-    mux_selector_state selection;
+    mux_turn_entry *turn;
 } mux_user;
+
+typedef struct mux_route {
+    const mux_route_options *options;
+    mux_turn_entry *turn;
+} mux_route;
 
 struct mux {
     const mux_options *options;
+    mux_state *state;
     upstream **upstreams;
     mux_user *users;
+    mux_route *routes;
     map by_name; /* smx_user, by its name */
-    _Atomic uint64_t outcomes[MUX_OUTCOME_COUNT];
 };
+
+/* What is done with one message: the route's plan filled up from the user's, or the user's own. */
+typedef struct mux_resolved {
+    mux_plan plan;
+    mux_turn *turn;
+    const char *route; /* its name; "user" without one */
+} mux_resolved;
+/* `route` NULL: the user's own. */
+void mux_resolve(const mux_user *user, const mux_route *route, mux_resolved *resolved);
+/* The plan's order of this message into `order` (choice_count places). */
+void mux_select(const mux *m, const mux_resolved *resolved, uint64_t random, smx_slice user,
+                const smx_envelope *envelope, size_t *order);
+
+/* ---- state.c ---- */
+
+/* A share of the record of this name, made if it is new. */
+SMX_MUST_USE int mux_state_upstream(mux_state *state, const upstream_options *options,
+                                    upstream **u);
+/* A share of the turn of this plan. `owner`: "user ann" or "route bulk". */
+SMX_MUST_USE int mux_state_turn(mux_state *state, const char *kind, smx_slice owner,
+                                const mux_plan *plan, const upstream_options *upstreams,
+                                mux_turn_entry **turn);
+void mux_state_release_turn(mux_state *state, mux_turn_entry *turn);
+/* Lets go of records that no mux uses any more. */
+void mux_state_release_upstream(mux_state *state, upstream *u);
+void mux_state_count(mux_state *state, mux_outcome outcome);
 
 struct mux_worker {
     mux *mux;
@@ -42,6 +91,7 @@ struct mux_worker {
 
 /* What is told of one message at the end; the transaction's value. */
 typedef struct mux_record {
+    const char *route;    /* its name; NULL: no delivery was begun */
     const char *upstream; /* the one that decided, or NULL */
     uint32_t attempts;
     smx_client_phase phase;
@@ -55,6 +105,8 @@ typedef struct mux_record {
 void mux_summary_init(mux_worker *worker);
 
 /* worker.c */
+/* A line of the log: "breaker_opened" with how long its pause is, or "breaker_closed". */
+void mux_tell_breaker(mux_worker *worker, const upstream *u, const char *event, uint64_t pause_ms);
 void mux_worker_check_drained(mux_worker *worker);
 uint64_t mux_worker_random(mux_worker *worker);
 

@@ -66,7 +66,7 @@ static void summary_after(void *arg, smx_transaction *tx, smx_reply *reply)
     mux_outcome outcome = summary_outcome(record, reply);
     summary_numbers n;
     char client[SMX_ADDRESS_TEXT];
-    atomic_fetch_add_explicit(&worker->mux->outcomes[outcome], 1, memory_order_relaxed);
+    mux_state_count(worker->mux->state, outcome);
     if (worker->log == NULL)
         return;
     uint64_t took = record == &none ? 0 : loop_now(worker->loop) - record->started;
@@ -78,7 +78,7 @@ static void summary_after(void *arg, smx_transaction *tx, smx_reply *reply)
         {"nrcpt", summary_number(n.nrcpt, sizeof(n.nrcpt), envelope->recipient_count)},
         {"size",
          summary_number(n.size, sizeof(n.size), smx_message_size(smx_transaction_message(tx)))},
-        {"route", SMX_SLICE("user")},
+        {"route", slice_of_text(record->route)},
         {"upstream", slice_of_text(record->upstream)},
         {"attempts", summary_number(n.attempts, sizeof(n.attempts), record->attempts)},
         {"code", summary_number(n.code, sizeof(n.code), reply->code)},

@@ -1,4 +1,5 @@
 /* One worker's part of the multiplexer: its pools, and the deliveries under way. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -52,7 +53,7 @@ static int worker_open_pool(mux_worker *worker, size_t i, problem *p)
     int error = o->tls == SMX_TLS_OFF ? 0 : worker_open_tls(worker, i, p);
     if (error != 0)
         return error;
-    return upstream_pool_new(worker->loop, worker->mux->upstreams[i],
+    return upstream_pool_new(worker->loop, worker->mux->upstreams[i], o,
                              worker->mux->options->hostname, worker->tls[i], worker->log,
                              worker->log_arg, &worker->pools[i]);
 }
@@ -112,6 +113,20 @@ uint64_t mux_worker_random(mux_worker *worker)
     worker->random ^= worker->random >> 7;
     worker->random ^= worker->random << 17;
     return worker->random;
+}
+
+void mux_tell_breaker(mux_worker *worker, const upstream *u, const char *event, uint64_t pause_ms)
+{
+    char pause[32];
+    if (worker->log == NULL)
+        return;
+    int len = snprintf(pause, sizeof(pause), "%llu", (unsigned long long)pause_ms);
+    smx_log_field fields[] = {
+        {"upstream", slice_of_text(upstream_name(u))},
+        {"pause_ms", slice_of(pause, len < 0 ? 0 : (size_t)len)},
+    };
+    worker->log(worker->log_arg, pause_ms > 0 ? SMX_LOG_ERROR : SMX_LOG_INFO, event, 0, fields,
+                pause_ms > 0 ? 2 : 1);
 }
 
 /* ---- the end ---- */

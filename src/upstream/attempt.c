@@ -6,6 +6,8 @@
 
 #include "upstream/pool_internal.h"
 
+enum { FAIR_CHANCE_MS = 1000 }; /* in less time than this nobody can be said to be unreachable */
+
 static uint64_t attempt_now(const upstream_attempt *attempt)
 {
     return loop_now(attempt->pool->loop);
@@ -35,6 +37,19 @@ static void attempt_count(const upstream_attempt *attempt, const smx_client_resu
     upstream_count(attempt->pool->upstream, counters[result->outcome]);
 }
 
+/* What failed for reasons of our own, or was cut short, says nothing of the server. */
+static upstream_health attempt_health(const upstream_attempt *attempt, const smx_client_result *r)
+{
+    uint64_t took = attempt_now(attempt) - attempt->started;
+    if (attempt->unsuitable != NULL ||
+        (r->phase > SMX_CLIENT_PHASE_EHLO && r->phase != SMX_CLIENT_PHASE_TLS))
+        return UPSTREAM_GREETED;
+    if (r == &attempt->local || r->outcome == SMX_OUTCOME_GIVEN_UP || r->error == SMX_E_NOMEM ||
+        (attempt->timed_out && took < FAIR_CHANCE_MS))
+        return UPSTREAM_SILENT_ON_HEALTH;
+    return UPSTREAM_UNREACHED;
+}
+
 static void attempt_tell(upstream_attempt *attempt, const smx_client_result *result)
 {
     smx_client_info info = {0};
@@ -48,6 +63,7 @@ static void attempt_tell(upstream_attempt *attempt, const smx_client_result *res
         .tries = attempt->tries,
         .tls = info.tls_protocol,
         .took_ms = attempt_now(attempt) - attempt->started,
+        .health = attempt_health(attempt, result),
     };
     timer_clear(&attempt->timer);
     attempt->done = true;

@@ -59,7 +59,7 @@ void pool_drop(pool_connection *c)
 /* It has served its share of messages or of time. */
 static bool pool_is_worn(const pool_connection *c)
 {
-    const upstream_options *o = upstream_get_options(c->pool->upstream);
+    const upstream_options *o = c->pool->options;
     return c->pool->ending ||
            c->messages >= pool_setting(o->max_messages_per_connection, MESSAGES_DEFAULT) ||
            loop_now(c->pool->loop) - c->opened >= pool_setting(o->max_age_ms, AGE_DEFAULT_MS);
@@ -216,7 +216,7 @@ int pool_open(upstream_pool *pool, upstream_attempt *attempt)
 static void pool_sweep(timer_entry *self)
 {
     upstream_pool *pool = list_member(self, upstream_pool, sweep);
-    const upstream_options *o = upstream_get_options(pool->upstream);
+    const upstream_options *o = pool->options;
     uint64_t now = loop_now(pool->loop);
     list_node *next;
     for (list_node *n = pool->connections[POOL_IDLE].first; n != NULL; n = next) {
@@ -267,15 +267,17 @@ static smx_client_options pool_client_options(const upstream_options *o, const c
     };
 }
 
-int upstream_pool_new(smx_loop *loop, upstream *u, const char *hostname, smx_client_tls *tls,
-                      smx_log_fn *log, void *log_arg, upstream_pool **out)
+int upstream_pool_new(smx_loop *loop, upstream *u, const upstream_options *options,
+                      const char *hostname, smx_client_tls *tls, smx_log_fn *log, void *log_arg,
+                      upstream_pool **out)
 {
     upstream_pool *pool = calloc(1, sizeof(*pool));
     if (pool == NULL)
         return SMX_E_NOMEM;
     pool->loop = loop;
     pool->upstream = u;
-    pool->client = pool_client_options(upstream_get_options(u), hostname);
+    pool->options = options;
+    pool->client = pool_client_options(options, hostname);
     pool->client.tls_context = tls;
     pool->client.log = log;
     pool->client.log_arg = log_arg;

@@ -11,11 +11,11 @@
 
 typedef struct upstream_pool upstream_pool;
 
-/* `hostname`: ours, for EHLO and against loops. `tls` may be NULL if the upstream never speaks TLS.
- * All must outlive the pool. */
-SMX_MUST_USE int upstream_pool_new(smx_loop *loop, upstream *u, const char *hostname,
-                                   smx_client_tls *tls, smx_log_fn *log, void *log_arg,
-                                   upstream_pool **pool);
+/* `options`: how the upstream is reached. `hostname`: ours, for EHLO and against loops. `tls` may be
+ * NULL if the upstream never speaks TLS. All must outlive the pool. */
+SMX_MUST_USE int upstream_pool_new(smx_loop *loop, upstream *u, const upstream_options *options,
+                                   const char *hostname, smx_client_tls *tls, smx_log_fn *log,
+                                   void *log_arg, upstream_pool **pool);
 
 /* What became of an attempt. */
 typedef struct upstream_result {
@@ -26,6 +26,7 @@ typedef struct upstream_result {
     uint32_t tries; /* connections it took: a lost reused one and one 421 are tried again */
     smx_slice tls;  /* "TLSv1.3", or empty */
     uint64_t took_ms;
+    upstream_health health; /* what it says of the server: for upstream_settle */
 } upstream_result;
 
 typedef struct upstream_attempt upstream_attempt;

@@ -4,49 +4,124 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     SUSPEND_FIRST_MS = 15 * 60 * 1000,
     SUSPEND_LONGEST_MS = 6 * 60 * 60 * 1000,
     CONNECTIONS_DEFAULT = 20,
+    LATENCY_SHARE = 8, /* of a new delivery in the average: one eighth */
 };
 
 struct upstream {
-    const upstream_options *options;
+    char *name;
+    _Atomic unsigned shares;
     _Atomic uint64_t counts[UPSTREAM_COUNTER_COUNT];
-    _Atomic uint64_t suspended_until; /* read without the mutex on every selection */
-    pthread_mutex_t mutex;            /* guards what follows */
-    uint64_t suspension_ms;           /* of the last suspension; 0: none since a success */
-    uint32_t permits;                 /* connections that exist or are being opened */
+    _Atomic uint32_t latency_us;
+    _Atomic bool is_troubled; /* suspended, or its breaker is not closed */
+    pthread_mutex_t mutex;    /* guards what follows */
+    char *secret;             /* user and password that a suspension is about */
+    uint64_t suspended_until; /* 0: not suspended */
+    uint64_t suspension_ms;   /* of the last suspension; 0: none since a success */
+    breaker breaker;
+    uint32_t permits; /* connections that exist or are being opened */
     uint32_t permits_max;
     list waiters;
     list holders;
 };
 
+/* ---- life ---- */
+
+bool upstream_is_plain(const upstream *u)
+{
+    return !atomic_load_explicit(&u->is_troubled, memory_order_relaxed);
+}
+
+/* After every change of the suspension or the breaker. Under the mutex, which is given back. */
+static void upstream_unlock_changed(upstream *u)
+{
+    bool troubled = u->suspended_until > 0 || u->breaker.state != BREAKER_CLOSED;
+    atomic_store_explicit(&u->is_troubled, troubled, memory_order_relaxed);
+    (void)pthread_mutex_unlock(&u->mutex);
+}
+
+/* "user\npassword", or NULL without memory: then a change is taken for granted. */
+static char *upstream_secret_of(const upstream_options *options)
+{
+    const char *user = options->user == NULL ? "" : options->user;
+    const char *password = options->password == NULL ? "" : options->password;
+    size_t size = strlen(user) + strlen(password) + 2;
+    char *secret = malloc(size);
+    if (secret != NULL)
+        (void)snprintf(secret, size, "%s\n%s", user, password);
+    return secret;
+}
+
+static void upstream_forget_secret(upstream *u)
+{
+    if (u->secret != NULL)
+        explicit_bzero(u->secret, strlen(u->secret));
+    free(u->secret);
+    u->secret = NULL;
+}
+
+void upstream_configure(upstream *u, const upstream_options *options)
+{
+    char *secret = upstream_secret_of(options);
+    (void)pthread_mutex_lock(&u->mutex);
+    if (u->secret == NULL || secret == NULL || strcmp(u->secret, secret) != 0) {
+        u->suspended_until = 0;
+        u->suspension_ms = 0;
+    }
+    upstream_forget_secret(u);
+    u->secret = secret;
+    u->permits_max = options->max_connections == 0 ? CONNECTIONS_DEFAULT : options->max_connections;
+    breaker_configure(&u->breaker, &options->breaker);
+    upstream_unlock_changed(u);
+}
+
 int upstream_new(const upstream_options *options, upstream **out)
 {
     upstream *u = calloc(1, sizeof(*u));
-    if (u == NULL)
+    char *name = strdup(options->name);
+    if (u == NULL || name == NULL) {
+        free(u);
+        free(name);
         return SMX_E_NOMEM;
-    u->options = options;
-    u->permits_max = options->max_connections == 0 ? CONNECTIONS_DEFAULT : options->max_connections;
+    }
+    u->name = name;
+    atomic_init(&u->shares, 1);
     (void)pthread_mutex_init(&u->mutex, NULL);
+    upstream_configure(u, options);
+    if (u->secret == NULL) {
+        upstream_free(u);
+        return SMX_E_NOMEM;
+    }
     *out = u;
     return 0;
 }
 
+upstream *upstream_share(upstream *u)
+{
+    (void)atomic_fetch_add(&u->shares, 1);
+    return u;
+}
+
 void upstream_free(upstream *u)
 {
-    if (u == NULL)
+    if (u == NULL || atomic_fetch_sub(&u->shares, 1) > 1)
         return;
+    upstream_forget_secret(u);
     (void)pthread_mutex_destroy(&u->mutex);
+    free(u->name);
     free(u);
 }
 
-const upstream_options *upstream_get_options(const upstream *u)
+const char *upstream_name(const upstream *u)
 {
-    return u->options;
+    return u->name;
 }
 
 void upstream_count(upstream *u, upstream_counter counter)
@@ -61,36 +136,125 @@ uint64_t upstream_total(const upstream *u, upstream_counter counter)
 
 /* ---- suspension ---- */
 
-uint64_t upstream_suspend(upstream *u, uint64_t now, bool *is_new)
+/* The next one of a row of suspensions. */
+static uint64_t upstream_next_suspension(const upstream *u)
+{
+    if (u->suspension_ms == 0)
+        return SUSPEND_FIRST_MS;
+    return u->suspension_ms > SUSPEND_LONGEST_MS / 2 ? SUSPEND_LONGEST_MS : u->suspension_ms * 2;
+}
+
+uint64_t upstream_suspend(upstream *u, uint64_t now, uint64_t ms, bool *is_new)
 {
     (void)pthread_mutex_lock(&u->mutex);
-    uint64_t until = atomic_load(&u->suspended_until);
-    *is_new = until <= now;
-    if (*is_new) {
-        u->suspension_ms = u->suspension_ms == 0 ? SUSPEND_FIRST_MS : u->suspension_ms * 2;
-        if (u->suspension_ms > SUSPEND_LONGEST_MS)
-            u->suspension_ms = SUSPEND_LONGEST_MS;
-        until = now + u->suspension_ms;
-        atomic_store(&u->suspended_until, until);
+    *is_new = u->suspended_until <= now;
+    if (ms > 0) {
+        u->suspended_until = now + ms;
+    } else if (*is_new) {
+        u->suspension_ms = upstream_next_suspension(u);
+        u->suspended_until = now + u->suspension_ms;
     }
-    (void)pthread_mutex_unlock(&u->mutex);
+    uint64_t until = u->suspended_until;
+    upstream_unlock_changed(u);
     return until;
 }
 
-void upstream_resume(upstream *u)
+bool upstream_resume(upstream *u)
 {
-    if (atomic_load_explicit(&u->suspended_until, memory_order_relaxed) == 0)
-        return;
     (void)pthread_mutex_lock(&u->mutex);
+    bool was_suspended = u->suspended_until > 0;
     u->suspension_ms = 0;
-    atomic_store(&u->suspended_until, 0);
+    u->suspended_until = 0;
+    bool was_open = breaker_succeed(&u->breaker);
+    upstream_unlock_changed(u);
+    return was_suspended || was_open;
+}
+
+/* ---- admission ---- */
+
+void upstream_admit(upstream *u, const upstream_ask *ask, upstream_admission *admission)
+{
+    *admission = (upstream_admission){.usable = UPSTREAM_USABLE};
+    (void)pthread_mutex_lock(&u->mutex);
+    if (u->suspended_until > ask->now) {
+        admission->usable = UPSTREAM_SUSPENDED;
+        admission->until = u->suspended_until;
+    } else if (!ask->past_breaker) {
+        breaker_permission permission = breaker_ask(&u->breaker, ask->now);
+        admission->is_probe = permission == BREAKER_ALLOWS_PROBE;
+        if (permission == BREAKER_REFUSES) {
+            admission->usable = UPSTREAM_BREAKER_OPEN;
+            admission->until = u->breaker.state == BREAKER_OPEN ? u->breaker.until : 0;
+        }
+    }
     (void)pthread_mutex_unlock(&u->mutex);
 }
 
-bool upstream_is_suspended(upstream *u, uint64_t now, uint64_t *until)
+/* Under the mutex, which alone writes it. */
+static void upstream_learn_latency(upstream *u, uint64_t took_ms)
 {
-    *until = atomic_load_explicit(&u->suspended_until, memory_order_relaxed);
-    return *until > now;
+    uint64_t average = atomic_load_explicit(&u->latency_us, memory_order_relaxed);
+    uint64_t sample = took_ms == 0 ? 500 : took_ms * 1000; /* the clock counts milliseconds */
+    if (average > 0)
+        sample = (average * (LATENCY_SHARE - 1) + sample) / LATENCY_SHARE;
+    atomic_store_explicit(&u->latency_us, sample > UINT32_MAX ? UINT32_MAX : (uint32_t)sample,
+                          memory_order_relaxed);
+}
+
+upstream_news upstream_settle(upstream *u, const upstream_admission *admission,
+                              const upstream_settlement *settlement, uint64_t *until)
+{
+    upstream_news news = UPSTREAM_NO_NEWS;
+    (void)pthread_mutex_lock(&u->mutex);
+    if (settlement->health == UPSTREAM_GREETED && breaker_succeed(&u->breaker))
+        news = UPSTREAM_CLOSED;
+    else if (settlement->health == UPSTREAM_UNREACHED && breaker_fail(&u->breaker, settlement->now))
+        news = UPSTREAM_OPENED;
+    else if (settlement->health == UPSTREAM_SILENT_ON_HEALTH && admission->is_probe)
+        breaker_give_back(&u->breaker);
+    if (settlement->taken) {
+        u->suspension_ms = 0;
+        upstream_learn_latency(u, settlement->took_ms);
+    }
+    *until = u->breaker.until;
+    upstream_unlock_changed(u);
+    return news;
+}
+
+uint32_t upstream_latency_us(const upstream *u)
+{
+    return atomic_load_explicit(&u->latency_us, memory_order_relaxed);
+}
+
+static void upstream_judge(upstream_status *status, uint64_t now)
+{
+    if (status->is_suspended) {
+        status->usable = UPSTREAM_SUSPENDED;
+        status->until = status->suspended_until;
+    } else if (status->breaker == BREAKER_HALF_OPEN ||
+               (status->breaker == BREAKER_OPEN && status->breaker_until > now)) {
+        status->usable = UPSTREAM_BREAKER_OPEN;
+        status->until = status->breaker == BREAKER_OPEN ? status->breaker_until : 0;
+    }
+}
+
+void upstream_get_status(upstream *u, uint64_t now, upstream_status *status)
+{
+    (void)pthread_mutex_lock(&u->mutex);
+    *status = (upstream_status){
+        .usable = UPSTREAM_USABLE,
+        .is_suspended = u->suspended_until > now,
+        .suspended_until = u->suspended_until,
+        .breaker = u->breaker.state,
+        .breaker_until = u->breaker.until,
+        .failures = u->breaker.failures,
+        .latency_ms = upstream_latency_us(u) / 1000.0,
+        .connections = u->permits,
+        .max_connections = u->permits_max,
+        .waiting = (uint32_t)u->waiters.count,
+    };
+    (void)pthread_mutex_unlock(&u->mutex);
+    upstream_judge(status, now);
 }
 
 /* ---- permits ---- */

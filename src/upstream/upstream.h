@@ -1,7 +1,9 @@
 /* One provider: how it is reached, and what all workers know of it together.
  *
- * The options are immutable. The record is shared by the workers under one mutex, taken once or
- * twice per attempt: permits for connections, the suspension after refused credentials, counts.
+ * The options are a part of the configuration's snapshot. The record lives beside the snapshots, as
+ * long as somebody has a share of it, so that a reload forgets nothing. The workers share it under one
+ * mutex, taken once to begin an attempt and once to end it: permits for connections, the suspension
+ * after refused credentials, the breaker, the quota, latency; counts stand beside it.
  */
 #ifndef UPSTREAM_UPSTREAM_H
 #define UPSTREAM_UPSTREAM_H
@@ -10,6 +12,7 @@
 #include "base/problem.h"
 #include "smx/client.h"
 #include "upstream/rules.h"
+#include "upstream/breaker.h"
 
 typedef struct upstream_options {
     const char *name;
@@ -43,6 +46,9 @@ typedef struct upstream_options {
     size_t rule_count;
     smx_extensions caps;   /* what it is known to offer, before its first EHLO is seen */
     uint64_t cap_max_size; /* SIZE among these; 0: not known */
+    breaker_options breaker;
+    uint32_t probe_ms; /* how often it is tried out when it has nothing to do; 0: never */
+    uint32_t pace_ms;  /* how long a quota of up to a minute may delay a message; 0: 5000 */
 } upstream_options;
 
 /* Reads a URL of DESIGN section 2 (smtp:// smtp+tls:// smtp+notls:// smtps:// lmtp:// smtp+unix:
@@ -53,19 +59,89 @@ SMX_MUST_USE int upstream_url_parse(smx_slice url, upstream_options *options, ch
 
 typedef struct upstream upstream;
 
-/* The options must outlive the record. */
+/* A record with one share; its name and settings are copied. SMX_E_NOMEM. */
 SMX_MUST_USE int upstream_new(const upstream_options *options, upstream **u);
+/* One share more; any thread. */
+upstream *upstream_share(upstream *u);
+/* One share less; NULL is nothing. Any thread. */
 void upstream_free(upstream *u);
-const upstream_options *upstream_get_options(const upstream *u);
+const char *upstream_name(const upstream *u);
+/* The settings of a newer snapshot. Other credentials end a suspension. */
+void upstream_configure(upstream *u, const upstream_options *options);
 
 /* ---- suspension (DESIGN 4.3): refused credentials. Any thread; times of the monotonic clock ---- */
 
-/* 15 minutes, doubling to 6 hours with each suspension that follows without a success between.
- * Returns until when; *is_new tells whether it was not suspended already. */
-uint64_t upstream_suspend(upstream *u, uint64_t now, bool *is_new);
-void upstream_resume(upstream *u);
-/* True: suspended, with *until. */
-bool upstream_is_suspended(upstream *u, uint64_t now, uint64_t *until);
+/* For `ms`; 0: 15 minutes, doubling to 6 hours with each suspension that follows without a success
+ * between. Returns until when; *is_new tells whether it was not suspended already. */
+uint64_t upstream_suspend(upstream *u, uint64_t now, uint64_t ms, bool *is_new);
+/* Ends a suspension and closes the breaker. True: there was something to end. */
+bool upstream_resume(upstream *u);
+
+/* ---- admission: may a message be tried here now? Any thread ---- */
+
+typedef enum upstream_usable {
+    UPSTREAM_USABLE,
+    UPSTREAM_SUSPENDED,    /* until `until` */
+    UPSTREAM_BREAKER_OPEN, /* until `until`, or until the probe under way is over (0) */
+} upstream_usable;
+
+/* What was decided for one attempt; must be settled when it is USABLE. */
+typedef struct upstream_admission {
+    upstream_usable usable;
+    uint64_t until; /* of the monotonic clock */
+    bool is_probe;  /* the breaker's one probe */
+} upstream_admission;
+
+typedef struct upstream_ask {
+    uint64_t now;
+    bool past_breaker; /* all breakers are open, and this is the best: the breaker is not asked */
+} upstream_ask;
+
+void upstream_admit(upstream *u, const upstream_ask *ask, upstream_admission *admission);
+
+/* What an admitted attempt tells of the server. */
+typedef enum upstream_health {
+    UPSTREAM_SILENT_ON_HEALTH, /* it was given up, or never began */
+    UPSTREAM_GREETED,          /* it came behind EHLO */
+    UPSTREAM_UNREACHED,        /* it failed in connect to EHLO */
+} upstream_health;
+
+typedef struct upstream_settlement {
+    uint64_t now;
+    upstream_health health;
+    bool taken;       /* the message was delivered: ends the doubling of suspensions */
+    uint64_t took_ms; /* of a delivery that was taken, for the latency */
+} upstream_settlement;
+
+/* What an operator is to be told. */
+typedef enum upstream_news {
+    UPSTREAM_NO_NEWS,
+    UPSTREAM_OPENED, /* the breaker opened, until `until` */
+    UPSTREAM_CLOSED, /* it is closed again */
+} upstream_news;
+
+upstream_news upstream_settle(upstream *u, const upstream_admission *admission,
+                              const upstream_settlement *settlement, uint64_t *until);
+
+/* How it stands, for selectors, explain, the API and metrics. Asks for nothing. */
+typedef struct upstream_status {
+    upstream_usable usable; /* as admission would say */
+    uint64_t until;
+    bool is_suspended;
+    uint64_t suspended_until;
+    breaker_state breaker;
+    uint64_t breaker_until;
+    uint32_t failures; /* in a row, in connect to EHLO */
+    double latency_ms; /* moving average of deliveries; 0: none yet */
+    uint32_t connections;
+    uint32_t max_connections;
+    uint32_t waiting; /* attempts that wait for a connection */
+} upstream_status;
+void upstream_get_status(upstream *u, uint64_t now, upstream_status *status);
+/* A hint that takes no lock: neither suspended nor with an open breaker. */
+bool upstream_is_plain(const upstream *u);
+/* The moving average in microseconds; 0: none yet. Takes no lock. */
+uint32_t upstream_latency_us(const upstream *u);
 
 /* ---- what attempts report. Any thread ---- */
 

@@ -99,17 +99,19 @@ static int rig_build_mux(rig *r)
     r->choice = (mux_choice){.weight = 1};
     r->user = (mux_user_options){
         .user = {.name = SMX_SLICE("ann@example.com"), .secret = SMX_SLICE("secret")},
-        .selector = mux_selector_find(SMX_SLICE("failover")),
-        .choices = &r->choice,
-        .choice_count = 1,
-        .deadline_ms = RIG_TIMEOUT_MS,
+        .plan = {.selector = mux_selector_find(SMX_SLICE("failover")),
+                 .choices = &r->choice,
+                 .choice_count = 1,
+                 .deadline_ms = RIG_TIMEOUT_MS},
     };
     r->mux_options = (mux_options){.hostname = "mux.example",
                                    .upstreams = &r->upstream,
                                    .upstream_count = 1,
                                    .users = &r->user,
                                    .user_count = 1};
-    int error = mux_new(&r->mux_options, &r->mux);
+    int error = mux_state_new(&r->state);
+    if (error == 0)
+        error = mux_new(&r->mux_options, r->state, &r->mux);
     return error != 0 ? error : mux_worker_new(r->mux, r->loop, NULL, NULL, &r->worker, &p);
 }
 
@@ -224,6 +226,7 @@ void rig_free(rig *r)
     for (int i = 0; i < 4; i++)
         rig_turn(r);
     mux_free(r->mux);
+    mux_state_free(r->state);
     smx_shared_free(r->shared);
     smx_client_tls_free(r->client_tls);
     smx_message_free(r->message);

@@ -30,6 +30,7 @@ typedef struct rig {
     mux_choice choice;
     mux_user_options user;
     mux_options mux_options;
+    mux_state *state;
     mux *mux;
     mux_worker *worker;
     const smx_middleware *middleware[1];

@@ -1,12 +1,9 @@
 /* failover: always in the order of the configuration. */
 #include "mux/selector/selectors.h"
 
-static void failover_order(const mux_user_options *user, mux_selector_state *state, uint64_t random,
-                           size_t *order)
+static void failover_order(const mux_selection *selection, size_t *order)
 {
-    (void)state;
-    (void)random;
-    for (size_t i = 0; i < user->choice_count; i++)
+    for (size_t i = 0; i < selection->plan->choice_count; i++)
         order[i] = i;
 }
 

@@ -1,23 +1,14 @@
 /* random: every order is as likely as any other (Fisher and Yates). */
 #include "mux/selector/selectors.h"
 
-/* A step of a 64-bit generator (splitmix64): one random seed is enough for the whole shuffle. */
-static uint64_t random_next(uint64_t *seed)
+static void random_order(const mux_selection *selection, size_t *order)
 {
-    uint64_t z = *seed += 0x9e3779b97f4a7c15ULL;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-}
-
-static void random_order(const mux_user_options *user, mux_selector_state *state, uint64_t random,
-                         size_t *order)
-{
-    (void)state;
-    for (size_t i = 0; i < user->choice_count; i++)
+    size_t count = selection->plan->choice_count;
+    uint64_t seed = selection->random;
+    for (size_t i = 0; i < count; i++)
         order[i] = i;
-    for (size_t left = user->choice_count; left > 1; left--) {
-        size_t at = random_next(&random) % left;
+    for (size_t left = count; left > 1; left--) {
+        size_t at = selector_random_next(&seed) % left;
         size_t taken = order[at];
         order[at] = order[left - 1];
         order[left - 1] = taken;

@@ -100,19 +100,19 @@ static void app_config__every_key_of_a_user_is_read(void **state)
     assert_true(slice_equal(u->user.secret, SMX_SLICE("p")));
     assert_int_equal(u->user.allow_from_count, 2);
     assert_true(slice_equal(u->user.allow_from[1], SMX_SLICE("<>")));
-    assert_string_equal(u->selector->name, "round-robin");
-    assert_int_equal(u->choice_count, 4);
-    assert_int_equal(u->choices[0].upstream, 0);
-    assert_int_equal(u->choices[0].weight, 3);
-    assert_int_equal(u->choices[3].upstream, 3);
-    assert_int_equal(u->choices[3].weight, 1);
-    assert_int_equal(u->deadline_ms, 60000);
-    assert_int_equal(u->on_unknown, MUX_UNKNOWN_FAILOVER);
-    assert_int_equal(u->received, MUX_RECEIVED_NO_CLIENT);
+    assert_string_equal(u->plan.selector->name, "round-robin");
+    assert_int_equal(u->plan.choice_count, 4);
+    assert_int_equal(u->plan.choices[0].upstream, 0);
+    assert_int_equal(u->plan.choices[0].weight, 3);
+    assert_int_equal(u->plan.choices[3].upstream, 3);
+    assert_int_equal(u->plan.choices[3].weight, 1);
+    assert_int_equal(u->plan.deadline_ms, 60000);
+    assert_int_equal(u->plan.on_unknown, MUX_UNKNOWN_FAILOVER);
+    assert_int_equal(u->plan.received, MUX_RECEIVED_NO_CLIENT);
     assert_null(u[1].user.allow_from);
     assert_int_equal(u[1].user.secret.len, 0);
-    assert_int_equal(u[1].choice_count, 1);
-    assert_int_equal(u[1].choices[0].upstream, 1);
+    assert_int_equal(u[1].plan.choice_count, 1);
+    assert_int_equal(u[1].plan.choices[0].upstream, 1);
     config_free(c);
 }
 
@@ -148,8 +148,8 @@ static void app_config__absent_keys_have_their_defaults(void **state)
     assert_int_equal(c->upstreams[0].max_connections, 20);
     assert_int_equal(c->upstreams[0].final_timeout_ms, 600000);
     assert_int_equal(c->upstreams[0].verify, SMX_VERIFY_IF_AUTH);
-    assert_string_equal(c->users[0].selector->name, "failover");
-    assert_int_equal(c->users[0].deadline_ms, 30000);
+    assert_string_equal(c->users[0].plan.selector->name, "failover");
+    assert_int_equal(c->users[0].plan.deadline_ms, 30000);
     config_free(c);
 }
 
@@ -265,7 +265,7 @@ static void app_config__print_loads_again_and_prints_the_same(void **state)
     c = config_of(first);
     char *second = print_of(c);
     assert_string_equal(first, second);
-    assert_int_equal(c->users[0].choice_count, 4);
+    assert_int_equal(c->users[0].plan.choice_count, 4);
     assert_int_equal(c->listeners[0].trust_count, 2);
     config_free(c);
     free(first);

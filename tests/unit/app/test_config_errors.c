@@ -175,9 +175,9 @@ static const mistake MISTAKES[] = {
     {"rewrite_to_no_address", UP("rewrite_from: me"),
      "2:46: expected an address such as me@example.com, found `me`\n"},
     {"family_is_a_number", UP("family: 4"), "2:54: expected `any`, `ipv4` or `ipv6`, found `4`\n"},
-    {"later_keys_of_an_upstream", UP("profile: ses, limits: [], breaker: {}, pin: x"),
+    {"later_keys_of_an_upstream", UP("profile: ses, limits: [], oauth2: {}, pin: x"),
      "2:46: `profile` is not in this version\n2:60: `limits` is not in this version\n"
-     "2:72: `breaker` is not in this version\n2:85: `pin` is not in this version\n"},
+     "2:72: `oauth2` is not in this version\n2:84: `pin` is not in this version\n"},
     {"unknown_timeout", UP("timeouts: {conect: 5s}"),
      "2:57: unknown key `conect` in this mapping `timeouts`; did you mean `connect`?\n"},
     /* users */
@@ -194,18 +194,17 @@ static const mistake MISTAKES[] = {
     {"weight_of_nothing", USER("password: p, upstreams: [{one: 0}]"),
      "3:51: expected a weight from 1 to 1000, found `0`\n"},
     {"weights_without_round_robin", USER("password: p, upstreams: [{one: 2}]"),
-     "3:33: warning: weights count only with `selector: round-robin`\n"},
+     "3:33: warning: weights do not count with `selector: failover`\n"},
     {"inline_upstream_without_url", USER("password: p, upstreams: [{user: a, pass: b}]"),
      "3:46: this upstream needs the key `url`: scheme, host and port, such as "
      "`smtp+tls://smtp.example.com:587`\n"},
     {"unknown_selector", USER("password: p, selector: round-robbin, upstreams: [one]"),
      "3:43: unknown selector `round-robbin`; did you mean `round-robin`?\n"},
     {"script_selector_is_later", USER("password: p, selector: ./x.lua, upstreams: [one]"),
-     "3:43: the selector `./x.lua` is not in this version; there are `failover`, `round-robin` and "
-     "`random`\n"},
-    {"weighted_is_later", USER("password: p, selector: weighted, upstreams: [one]"),
-     "3:43: the selector `weighted` is not in this version; there are `failover`, `round-robin` and "
-     "`random`\n"},
+     "3:43: the selector `./x.lua` is not in this version; there are `failover`, "
+     "`round-robin`, `weighted`, `random`, `least-latency` and `hash`\n"},
+    {"hash_by_what", USER("password: p, selector: {hash: subject}, upstreams: [one]"),
+     "3:50: expected `sender`, `recipient` or `user`, found `subject`\n"},
     {"user_twice",
      LISTENERS UPSTREAMS "users:\n  - {email: u, password: p, upstreams: [one]}\n"
                          "  - {email: u, password: p, upstreams: [one]}\n",

@@ -34,8 +34,8 @@ static void app_go_form__loads_with_the_go_programs_defaults(void **state)
     assert_string_equal(c->upstreams[1].host, "mail.example.com");
     assert_int_equal(c->upstreams[1].port, 1027);
     assert_string_equal(c->upstreams[1].rewrite_from, "me@example.com");
-    assert_string_equal(c->users[0].selector->name, "failover");
-    assert_int_equal(c->users[0].choice_count, 2);
+    assert_string_equal(c->users[0].plan.selector->name, "failover");
+    assert_int_equal(c->users[0].plan.choice_count, 2);
     config_free(c);
 }
 
@@ -99,7 +99,7 @@ static void app_go_form__a_plugins_name_chooses_the_selector(void **state)
         assert_string_equal(strchr(told, '\n') + 1, warning);
         free(told);
         config *c = config_of(text);
-        assert_string_equal(c->users[0].selector->name, PATHS[i].selector);
+        assert_string_equal(c->users[0].plan.selector->name, PATHS[i].selector);
         config_free(c);
     }
 }

@@ -24,6 +24,7 @@ typedef struct site {
     mux_choice choices[SINKS];
     mux_user_options user;
     mux_options options;
+    mux_state *state;
     mux *mux;
     mux_worker *worker;
     const smx_middleware *middleware[1];
@@ -120,15 +121,16 @@ static int site_setup(void **state)
     for (size_t i = 0; i < SINKS; i++)
         site_add_sink(s, i);
     s->user = (mux_user_options){.user = {.name = SMX_SLICE("ann")},
-                                 .selector = mux_selector_find(SMX_SLICE("failover")),
-                                 .choices = s->choices,
-                                 .choice_count = SINKS};
+                                 .plan = {.selector = mux_selector_find(SMX_SLICE("failover")),
+                                          .choices = s->choices,
+                                          .choice_count = SINKS}};
     s->options = (mux_options){.hostname = "mux.example",
                                .upstreams = s->upstreams,
                                .upstream_count = SINKS,
                                .users = &s->user,
                                .user_count = 1};
-    assert_int_equal(mux_new(&s->options, &s->mux), 0);
+    assert_int_equal(mux_state_new(&s->state), 0);
+    assert_int_equal(mux_new(&s->options, s->state, &s->mux), 0);
     assert_int_equal(mux_worker_new(s->mux, s->loop, NULL, NULL, &s->worker, &p), 0);
     site_add_server(s);
     assert_int_equal(smx_mailbox_parse(SMX_SLICE("ann@example.com"), 0, &s->envelope.mail.path), 0);
@@ -170,6 +172,7 @@ static int site_teardown(void **state)
     site_turn(s);
     smx_loop_free(s->loop);
     mux_free(s->mux);
+    mux_state_free(s->state);
     free(s);
     return 0;
 }
@@ -251,7 +254,7 @@ static void delivery__the_next_upstream_takes_what_the_first_defers(void **state
     }
     assert_int_equal(s->taken[0], 0);
     assert_int_equal(s->taken[1], count);
-    assert_int_equal(mux_outcome_total(s->mux, MUX_OUTCOME_DELIVERED), count);
+    assert_int_equal(mux_state_total(s->state, MUX_OUTCOME_DELIVERED), count);
 }
 
 static void delivery__refused_for_good_by_all_is_a_5xx(void **state)
@@ -262,7 +265,7 @@ static void delivery__refused_for_good_by_all_is_a_5xx(void **state)
     site_send(s);
     assert_int_equal(s->code, 550); /* the first one's words */
     assert_non_null(strstr(s->text, "first: failed on demand"));
-    assert_int_equal(mux_outcome_total(s->mux, MUX_OUTCOME_REJECTED), 1);
+    assert_int_equal(mux_state_total(s->state, MUX_OUTCOME_REJECTED), 1);
 }
 
 static void delivery__a_5xx_behind_the_dot_is_final(void **state)
@@ -284,7 +287,7 @@ static void delivery__mixed_refusals_are_a_451_with_their_reasons(void **state)
     assert_told(s, 451, "4.4.1");
     assert_non_null(strstr(s->text, "first: 550"));
     assert_non_null(strstr(s->text, "second: 451"));
-    assert_int_equal(mux_outcome_total(s->mux, MUX_OUTCOME_DEFERRED), 1);
+    assert_int_equal(mux_state_total(s->state, MUX_OUTCOME_DEFERRED), 1);
 }
 
 static void delivery__an_unknown_outcome_is_not_tried_elsewhere(void **state)
@@ -294,13 +297,13 @@ static void delivery__an_unknown_outcome_is_not_tried_elsewhere(void **state)
     site_send(s);
     assert_told(s, 451, "4.4.2");
     assert_int_equal(s->taken[1], 0);
-    assert_int_equal(mux_outcome_total(s->mux, MUX_OUTCOME_UNKNOWN), 1);
+    assert_int_equal(mux_state_total(s->state, MUX_OUTCOME_UNKNOWN), 1);
 }
 
 static void delivery__an_unknown_outcome_is_tried_elsewhere_where_the_user_says_so(void **state)
 {
     site *s = *state;
-    s->user.on_unknown = MUX_UNKNOWN_FAILOVER;
+    s->user.plan.on_unknown = MUX_UNKNOWN_FAILOVER;
     site_faults(s, 0, "after-dot:close");
     site_send(s);
     assert_int_equal(s->code, 250);
@@ -338,7 +341,7 @@ static void delivery__a_client_that_goes_away_ends_it_without_a_dot(void **state
     site_begin(s);
     site_until(s, s->worker->deliveries.count == 1);
     smx_client_close(s->client);
-    site_until(s, mux_outcome_total(s->mux, MUX_OUTCOME_CLIENT_GONE) == 1);
+    site_until(s, mux_state_total(s->state, MUX_OUTCOME_CLIENT_GONE) == 1);
     assert_int_equal(s->worker->deliveries.count, 0);
     assert_int_equal(s->taken[0] + s->taken[1], 0);
 }

@@ -109,8 +109,9 @@ static int site_setup(void **state)
 static void site_open(site *s)
 {
     assert_int_equal(upstream_new(&s->options, &s->u), 0);
-    assert_int_equal(upstream_pool_new(s->loop, s->u, "mux.example", NULL, NULL, NULL, &s->pool),
-                     0);
+    assert_int_equal(
+        upstream_pool_new(s->loop, s->u, &s->options, "mux.example", NULL, NULL, NULL, &s->pool),
+        0);
 }
 
 static void site_on_closed(void *arg)

@@ -95,8 +95,9 @@ static void hand_begin(crew *c, hand *h)
     h->envelope.recipients = &h->recipient;
     h->envelope.recipient_count = 1;
     assert_int_equal(smx_loop_new(NULL, &h->loop), 0);
-    assert_int_equal(upstream_pool_new(h->loop, c->u, "mux.example", NULL, NULL, NULL, &h->pool),
-                     0);
+    assert_int_equal(
+        upstream_pool_new(h->loop, c->u, &c->options, "mux.example", NULL, NULL, NULL, &h->pool),
+        0);
     assert_int_equal(pthread_create(&h->thread, NULL, hand_work, h), 0);
 }
 

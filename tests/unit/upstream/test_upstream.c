@@ -111,6 +111,13 @@ static void upstream_connection__a_waiter_of_the_same_worker_gets_it(void **stat
     upstream_free(u);
 }
 
+static upstream_usable usable_at(upstream *u, uint64_t now)
+{
+    upstream_status status;
+    upstream_get_status(u, now, &status);
+    return status.usable;
+}
+
 static void upstream_suspension__doubles_up_to_six_hours(void **state)
 {
     (void)state;
@@ -118,20 +125,20 @@ static void upstream_suspension__doubles_up_to_six_hours(void **state)
     upstream_options options;
     upstream *u = upstream_with(&options, 0);
     uint64_t now = 1000;
-    uint64_t until = 0;
     for (size_t i = 0; i < sizeof(minutes) / sizeof(minutes[0]); i++) {
         bool is_new = false;
-        assert_int_equal(upstream_suspend(u, now, &is_new), now + minutes[i] * MINUTE);
+        assert_int_equal(upstream_suspend(u, now, 0, &is_new), now + minutes[i] * MINUTE);
         assert_true(is_new);
-        assert_int_equal(upstream_suspend(u, now + 5, &is_new), now + minutes[i] * MINUTE);
+        assert_int_equal(upstream_suspend(u, now + 5, 0, &is_new), now + minutes[i] * MINUTE);
         assert_false(is_new);
         now += minutes[i] * MINUTE;
-        assert_true(upstream_is_suspended(u, now - 1, &until));
-        assert_false(upstream_is_suspended(u, now, &until));
+        assert_int_equal(usable_at(u, now - 1), UPSTREAM_SUSPENDED);
+        assert_int_equal(usable_at(u, now), UPSTREAM_USABLE);
     }
-    upstream_resume(u);
+    assert_true(upstream_resume(u));
+    assert_false(upstream_resume(u));
     bool is_new = false;
-    assert_int_equal(upstream_suspend(u, now, &is_new), now + 15 * MINUTE);
+    assert_int_equal(upstream_suspend(u, now, 0, &is_new), now + 15 * MINUTE);
     upstream_free(u);
 }
 

@@ -1,0 +1,101 @@
+/* What an attempt sends: our Received field, the header section as it is to leave through this
+ * upstream, the envelope (DESIGN 4.11). Everything else stays as it came, octet for octet. */
+#include "mux/compose.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "mail/rewrite_from.h"
+
+static smx_slice compose_tls(const smx_session_view *session, char *text, size_t capacity)
+{
+    if (!session->tls)
+        return (smx_slice){NULL, 0};
+    int len = snprintf(text, capacity, "%.*s %.*s", (int)session->tls_protocol.len,
+                       session->tls_protocol.data, (int)session->tls_cipher.len,
+                       session->tls_cipher.data);
+    if (len < 0)
+        return (smx_slice){NULL, 0};
+    return slice_of(text, (size_t)len < capacity ? (size_t)len : capacity - 1);
+}
+
+static int compose_received(composition *c, const char *hostname, mux_received kind)
+{
+    const smx_session_view *session = smx_transaction_session(c->tx);
+    const smx_envelope *envelope = smx_transaction_envelope(c->tx);
+    char tls[96];
+    size_t len = 0;
+    bool full = kind == MUX_RECEIVED_FULL;
+    smx_received received = {
+        .helo = full ? session->helo : (smx_slice){NULL, 0},
+        .client = full ? &session->client : NULL,
+        .by = slice_of_text(hostname),
+        .protocol = smx_received_protocol(session->esmtp, false, envelope->mail.smtputf8,
+                                          session->tls, session->authenticated),
+        .id = smx_transaction_id(c->tx),
+        .tls = compose_tls(session, tls, sizeof(tls)),
+        .wall_ms = clock_wall_ms(),
+    };
+    if (envelope->recipient_count == 1)
+        received.recipient = envelope->recipients[0].path.mailbox;
+    int error = buffer_reserve(&c->header, SMX_RECEIVED_MAX);
+    if (error == 0)
+        error =
+            smx_received_write(&received, c->header.data + c->header.end, SMX_RECEIVED_MAX, &len);
+    if (error == 0)
+        c->header.end += len;
+    return error;
+}
+
+int compose_begin(composition *c, smx_transaction *tx, const char *hostname, const mux_plan *plan)
+{
+    *c = (composition){.tx = tx};
+    int error = 0;
+    if (plan->received != MUX_RECEIVED_OFF)
+        error = compose_received(c, hostname, plan->received);
+    c->added = buffer_length(&c->header);
+    return error;
+}
+
+void compose_end(composition *c)
+{
+    buffer_free(&c->header);
+}
+
+/* Replaces the sender, but never that of a bounce (DESIGN 4.11). */
+static int compose_rewrite(composition *c, const upstream_options *o, smx_slice header)
+{
+    smx_slice address = slice_of_text(o->rewrite_from);
+    int error = smx_mailbox_parse(address, SMX_PATH_UTF8, &c->envelope.mail.path);
+    return error != 0 ? error : rewrite_from(header, address, o->reply_to_add, &c->header);
+}
+
+int compose_for(composition *c, const upstream_options *o, smx_submission *submission)
+{
+    const smx_message *message = smx_transaction_message(c->tx);
+    smx_slice original = {NULL, 0};
+    smx_slice header = smx_transaction_header(c->tx);
+    int error = smx_message_header(message, &original);
+    if (error != 0)
+        return error;
+    if (header.data == NULL)
+        return SMX_E_NOMEM;
+    bool edited = header.data != original.data || header.len != original.len;
+    buffer_truncate(&c->header, c->added);
+    c->envelope = *smx_transaction_envelope(c->tx);
+    c->envelope.mail.has_auth = false;
+    if (o->rewrite_from != NULL && c->envelope.mail.path.mailbox.len > 0) {
+        error = compose_rewrite(c, o, header);
+        edited = true;
+    } else if (edited) {
+        error = buffer_append(&c->header, header);
+    }
+    *submission = (smx_submission){
+        .envelope = &c->envelope,
+        .header = buffer_slice(&c->header),
+        .message = message,
+        .body_offset = edited ? smx_message_body_offset(message) : 0,
+        .all_or_nothing = true,
+    };
+    return error;
+}

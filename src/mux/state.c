@@ -1,0 +1,156 @@
+/* What survives a reload: the records of upstreams and the turns of selectors, each with a share for
+ * every mux that uses it, and the counts. An entry that no mux uses any more is let go. */
+#include <stdlib.h>
+
+#include "mux/mux_internal.h"
+
+int mux_state_new(mux_state **out)
+{
+    mux_state *state = calloc(1, sizeof(*state));
+    if (state == NULL)
+        return SMX_E_NOMEM;
+    (void)pthread_mutex_init(&state->mutex, NULL);
+    *out = state;
+    return 0;
+}
+
+void mux_state_free(mux_state *state)
+{
+    if (state == NULL)
+        return;
+    map_free(&state->upstreams);
+    map_free(&state->turns);
+    (void)pthread_mutex_destroy(&state->mutex);
+    free(state);
+}
+
+void mux_state_count(mux_state *state, mux_outcome outcome)
+{
+    atomic_fetch_add_explicit(&state->outcomes[outcome], 1, memory_order_relaxed);
+}
+
+uint64_t mux_state_total(const mux_state *state, mux_outcome outcome)
+{
+    return atomic_load_explicit(&state->outcomes[outcome], memory_order_relaxed);
+}
+
+/* ---- records of upstreams ---- */
+
+/* The map's entry has no share of its own: it goes with the last mux that has one. */
+typedef struct state_upstream {
+    upstream *record;
+    size_t shares;
+} state_upstream;
+
+static state_upstream *state_add_upstream(mux_state *state, const upstream_options *options)
+{
+    state_upstream *entry = calloc(1, sizeof(*entry));
+    if (entry == NULL)
+        return NULL;
+    if (upstream_new(options, &entry->record) != 0 ||
+        map_put(&state->upstreams, slice_of_text(upstream_name(entry->record)), entry) != 0) {
+        upstream_free(entry->record);
+        free(entry);
+        return NULL;
+    }
+    return entry;
+}
+
+int mux_state_upstream(mux_state *state, const upstream_options *options, upstream **u)
+{
+    (void)pthread_mutex_lock(&state->mutex);
+    state_upstream *entry = map_get(&state->upstreams, slice_of_text(options->name));
+    if (entry == NULL)
+        entry = state_add_upstream(state, options);
+    if (entry != NULL) {
+        entry->shares++;
+        *u = upstream_share(entry->record);
+    }
+    (void)pthread_mutex_unlock(&state->mutex);
+    return entry == NULL ? SMX_E_NOMEM : 0;
+}
+
+void mux_state_release_upstream(mux_state *state, upstream *u)
+{
+    if (u == NULL)
+        return;
+    (void)pthread_mutex_lock(&state->mutex);
+    state_upstream *entry = map_get(&state->upstreams, slice_of_text(upstream_name(u)));
+    if (--entry->shares == 0) {
+        (void)map_remove(&state->upstreams, slice_of_text(upstream_name(u)));
+        upstream_free(entry->record);
+        free(entry);
+    }
+    (void)pthread_mutex_unlock(&state->mutex);
+    upstream_free(u);
+}
+
+/* ---- turns ---- */
+
+static int state_turn_key(const char *kind, smx_slice owner, const mux_plan *plan,
+                          const upstream_options *upstreams, buffer *key)
+{
+    int error =
+        buffer_printf(key, "%s\n%.*s\n%s", kind, (int)owner.len, owner.data, plan->selector->name);
+    for (size_t i = 0; i < plan->choice_count && error == 0; i++)
+        error = buffer_printf(key, "\n%s:%u", upstreams[plan->choices[i].upstream].name,
+                              plan->choices[i].weight);
+    return error;
+}
+
+static void state_free_turn(mux_turn_entry *entry)
+{
+    free(entry->turn.sequence);
+    free((char *)entry->key.data);
+    free(entry);
+}
+
+static mux_turn_entry *state_add_turn(mux_state *state, const mux_plan *plan, smx_slice key)
+{
+    mux_turn_entry *entry = calloc(1, sizeof(*entry));
+    char *copy = malloc(key.len);
+    if (entry == NULL || copy == NULL) {
+        free(entry);
+        free(copy);
+        return NULL;
+    }
+    memcpy(copy, key.data, key.len);
+    entry->key = slice_of(copy, key.len);
+    if ((plan->selector->prepare != NULL && plan->selector->prepare(plan, &entry->turn) != 0) ||
+        map_put(&state->turns, entry->key, entry) != 0) {
+        state_free_turn(entry);
+        return NULL;
+    }
+    return entry;
+}
+
+int mux_state_turn(mux_state *state, const char *kind, smx_slice owner, const mux_plan *plan,
+                   const upstream_options *upstreams, mux_turn_entry **turn)
+{
+    buffer key = {0};
+    mux_turn_entry *entry = NULL;
+    if (state_turn_key(kind, owner, plan, upstreams, &key) == 0) {
+        (void)pthread_mutex_lock(&state->mutex);
+        entry = map_get(&state->turns, buffer_slice(&key));
+        if (entry == NULL)
+            entry = state_add_turn(state, plan, buffer_slice(&key));
+        if (entry != NULL)
+            entry->shares++;
+        (void)pthread_mutex_unlock(&state->mutex);
+    }
+    buffer_free(&key);
+    *turn = entry;
+    return entry == NULL ? SMX_E_NOMEM : 0;
+}
+
+void mux_state_release_turn(mux_state *state, mux_turn_entry *turn)
+{
+    if (turn == NULL)
+        return;
+    (void)pthread_mutex_lock(&state->mutex);
+    if (--turn->shares == 0) {
+        (void)map_remove(&state->turns, turn->key);
+        state_free_turn(turn);
+    }
+    (void)pthread_mutex_unlock(&state->mutex);
+}
