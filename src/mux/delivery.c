@@ -268,11 +268,11 @@ static void delivery_log_attempt(delivery *d, const upstream_result *result, smx
     buffer_free(&reason);
 }
 
-static void delivery_suspend(delivery *d, const upstream_result *result)
+static void delivery_suspend(delivery *d, const upstream_result *result, uint32_t ms)
 {
     bool is_new = false;
     upstream *u = delivery_upstream(d, d->next);
-    (void)upstream_suspend(u, loop_now(d->worker->loop), 0, &is_new);
+    (void)upstream_suspend(u, loop_now(d->worker->loop), ms, &is_new);
     if (is_new)
         delivery_log_attempt(d, result, SMX_LOG_ERROR, "upstream_suspended");
 }
@@ -316,7 +316,7 @@ static void delivery_go_on(delivery *d)
 static void delivery_on_next(delivery *d, const upstream_result *result, mux_classified c)
 {
     if (c.suspend)
-        delivery_suspend(d, result);
+        delivery_suspend(d, result, c.suspend_ms);
     else
         delivery_log_attempt(d, result, SMX_LOG_WARN, "attempt_failed");
     if (c.permanent)
@@ -352,7 +352,7 @@ static void delivery_on_unknown(delivery *d, const upstream_result *result)
 static void delivery_attempt_done(void *arg, const upstream_result *result)
 {
     delivery *d = arg;
-    const upstream_options *o = upstream_get_options(delivery_upstream(d, d->next));
+    const upstream_options *o = mux_upstream_options(d->worker->mux, delivery_index(d, d->next));
     mux_classified c = mux_classify(result, o->rules, o->rule_count);
     d->attempt = NULL;
     delivery_settle(d, &(upstream_settlement){

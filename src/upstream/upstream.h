@@ -11,8 +11,8 @@
 #include "base/list.h"
 #include "base/problem.h"
 #include "smx/client.h"
-#include "upstream/rules.h"
 #include "upstream/breaker.h"
+#include "upstream/rules.h"
 
 typedef struct upstream_options {
     const char *name;
