@@ -3,6 +3,7 @@
 
 #include "app/nearest.h"
 #include "app/parts.h"
+#include "app/profiles.h"
 #include "app/scalar.h"
 #include "net/tls.h"
 
@@ -94,6 +95,30 @@ void upstreams_read_verify(config_reader *reader, const yaml_entry *entry, void 
         options->verify = is_verified ? SMX_VERIFY_REQUIRED : SMX_VERIFY_NEVER;
 }
 
+void upstreams_read_profile(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    upstream_options *options = target;
+    smx_slice text;
+    if (reader_scalar(reader, entry, "a profile such as `ses`, or the path of a file", &text))
+        options->profile = reader_copy(reader, text);
+}
+
+void upstreams_read_caps(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    upstream_options *options = target;
+    profiles_read_caps(reader, entry, &options->caps, &options->cap_max_size);
+}
+
+/* Once the upstream's own keys are read. */
+static void apply_profile(config_reader *reader, const yaml_entry *at, upstream_options *options)
+{
+    profile known = {0};
+    const yaml_entry *entry = yaml_find(at->value, SMX_SLICE("profile"));
+    if (entry != NULL && options->profile != NULL &&
+        profiles_read(reader, entry, options->profile, &known))
+        profiles_apply(reader, at, &known, options);
+}
+
 /* ---- keys that contradict each other ---- */
 
 static bool is_loopback(const upstream_options *options)
@@ -183,6 +208,7 @@ static void read_upstream(config_reader *reader, const yaml_entry *at, upstream_
     reader_level(reader, &level_upstream, at, options);
     if (at->value->kind != YAML_MAPPING)
         return;
+    apply_profile(reader, at, options);
     check_credentials(reader, at, options);
     check_addresses(reader, at, options);
     if (reader->problems->errors == errors)
@@ -295,6 +321,48 @@ void upstreams_write_reply_to(config_writer *writer, const void *target)
 {
     const upstream_options *options = target;
     write_pair(writer, "reply_to", REPLY_TO_WORDS[options->reply_to_add ? 1 : 0]);
+}
+
+void upstreams_write_profile(config_writer *writer, const void *target)
+{
+    const upstream_options *options = target;
+    write_pair(writer, "profile", options->profile);
+}
+
+/* SIZE with its number where that is known. */
+static void write_extension(config_writer *writer, const upstream_options *options,
+                            const char *word, bool is_size)
+{
+    buffer text = {0};
+    int error = buffer_append_text(&text, word);
+    if (error == 0 && is_size && options->cap_max_size > 0)
+        error = buffer_append_text(&text, " ");
+    if (error == 0 && is_size && options->cap_max_size > 0)
+        error = scalar_write_size(options->cap_max_size, &text);
+    if (error == 0)
+        writer_scalar(writer, buffer_slice(&text));
+    else if (writer->error == 0)
+        writer->error = error;
+    buffer_free(&text);
+}
+
+void upstreams_write_caps(config_writer *writer, const void *target)
+{
+    const upstream_options *options = target;
+    smx_extensions bit = 0;
+    const char *separator = " [";
+    if (options->caps == 0)
+        return;
+    writer_key(writer, "caps");
+    for (size_t i = 0; profiles_extension_at(i, &bit) != NULL; i++) {
+        if ((options->caps & bit) == 0)
+            continue;
+        writer_text(writer, separator);
+        write_extension(writer, options, profiles_extension_at(i, &bit), bit == SMX_EXT_SIZE);
+        separator = ", ";
+    }
+    writer_text(writer, "]");
+    writer_end(writer);
 }
 
 /* Left out where the URL says it. */

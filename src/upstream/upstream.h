@@ -42,6 +42,7 @@ typedef struct upstream_options {
     uint32_t command_timeout_ms; /* machine's defaults */
     uint32_t data_timeout_ms;
     uint32_t final_timeout_ms;
+    const char *profile;        /* its name or path, or NULL */
     const upstream_rule *rules; /* what its replies mean, beside DESIGN 4.3; from its profile */
     size_t rule_count;
     smx_extensions caps;   /* what it is known to offer, before its first EHLO is seen */

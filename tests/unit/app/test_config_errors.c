@@ -175,9 +175,9 @@ static const mistake MISTAKES[] = {
     {"rewrite_to_no_address", UP("rewrite_from: me"),
      "2:46: expected an address such as me@example.com, found `me`\n"},
     {"family_is_a_number", UP("family: 4"), "2:54: expected `any`, `ipv4` or `ipv6`, found `4`\n"},
-    {"later_keys_of_an_upstream", UP("profile: ses, limits: [], oauth2: {}, pin: x"),
-     "2:46: `profile` is not in this version\n2:60: `limits` is not in this version\n"
-     "2:72: `oauth2` is not in this version\n2:84: `pin` is not in this version\n"},
+    {"later_keys_of_an_upstream", UP("limits: [], oauth2: {}, pin: x"),
+     "2:46: `limits` is not in this version\n"
+     "2:58: `oauth2` is not in this version\n2:70: `pin` is not in this version\n"},
     {"unknown_timeout", UP("timeouts: {conect: 5s}"),
      "2:57: unknown key `conect` in this mapping `timeouts`; did you mean `connect`?\n"},
     /* users */
