@@ -40,8 +40,11 @@ static smx_slice summary_number(char *text, size_t capacity, uint64_t number)
     return slice_of(text, len < 0 ? 0 : (size_t)len);
 }
 
-static smx_slice summary_enhanced(char *text, size_t capacity, smx_enhanced e)
+/* As the client sees it: its class is the reply code's, and X.0.0 where a reply has none. */
+static smx_slice summary_enhanced(char *text, size_t capacity, const smx_reply *reply)
 {
+    smx_enhanced e = reply->enhanced;
+    e.class_digit = (uint16_t)(reply->code / 100);
     int len = snprintf(text, capacity, "%u.%u.%u", e.class_digit, e.subject, e.detail);
     return slice_of(text, len < 0 || (size_t)len >= capacity ? 0 : (size_t)len);
 }
@@ -82,7 +85,7 @@ static void summary_after(void *arg, smx_transaction *tx, smx_reply *reply)
         {"upstream", slice_of_text(record->upstream)},
         {"attempts", summary_number(n.attempts, sizeof(n.attempts), record->attempts)},
         {"code", summary_number(n.code, sizeof(n.code), reply->code)},
-        {"enhanced", summary_enhanced(n.enhanced, sizeof(n.enhanced), reply->enhanced)},
+        {"enhanced", summary_enhanced(n.enhanced, sizeof(n.enhanced), reply)},
         {"phase", record->has_phase ? slice_of_text(smx_client_phase_text(record->phase))
                                     : (smx_slice){NULL, 0}},
         {"tls", session->tls_protocol},

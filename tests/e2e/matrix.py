@@ -1,74 +1,25 @@
-"""Runs a table of faults against one daemon, all cases at once: a user and two providers for each."""
+"""Runs a table of faults against one daemon, all cases at once: a user and a faulty provider for each
+(two where all are faulty), and two providers that they share: one that takes, one that puts off."""
 import concurrent.futures
 import dataclasses
+import re
 
-from harness import make_config
+from harness import make_config, wait_until
 from provider import EXTENSIONS
 from wire import Wire, message
 
 PASSWORD = "correct horse battery"
-# Larger than both socket buffers: a fault in the body comes while the body is on its way.
+# Larger than what the sockets' buffers take in: a fault in the body comes while it is on its way.
 LARGE = b"".join(b"%07d " % i + b"x" * 90 + b"\r\n" for i in range(90_000))
 TLS_PHASES = {"tls": "implicit", "starttls": "starttls"}
+AT_A_TIME = 160  # cases
 
-
-@dataclasses.dataclass
-class Case:
-    """A row: what the first provider does where, and what must come of it."""
-    phase: str
-    fault: str
-    code: int
-    enhanced: str
-    copies: tuple
-    outcome: str
-    attempts: int
-    event: str  # of the log, for the first provider's failure: event:phase
-    second: bool = True  # a good provider stands behind it; else one with the same fault
-    chunking: bool = False  # the providers take BDAT
-
-    @property
-    def name(self):
-        return (f"{self.phase}-{self.fault}" + ("" if self.second else "-both") +
-                ("-bdat" if self.chunking else ""))
-
-    @property
-    def extensions(self):
-        return [word for word in EXTENSIONS if word != "CHUNKING" or self.chunking]
-
-    @property
-    def user(self):
-        return f"{self.name}@example.com"
-
-
-def read_table(text, second=True, chunking=False):
-    """Rows as `phase fault code enhanced first second outcome attempts event`, `-` for nothing."""
-    cases = []
-    for line in text.strip().splitlines():
-        line = line.partition("#")[0].strip()
-        if line:
-            phase, fault, code, enhanced, one, two, outcome, attempts, event = line.split()
-            cases.append(Case(phase, fault, int(code), enhanced, (int(one), int(two)), outcome,
-                              int(attempts), event, second, chunking))
-    return cases
-
-
-@dataclasses.dataclass
-class Result:
-    reply: object
-    first: object  # the providers
-    second: object
-    summary: dict
-    failures: list  # log lines of attempts that failed
-    seconds: float = 0
-
-
-# What a fault's word is for the provider. The enhanced code is the phase's business.
+# What a fault's word is for the provider.
 FAULTS = {
     "421": "421 4.3.0 going down",
     "421-4.7": "421 4.7.0 go away",
     "4xx": "451 4.3.0 not now",
     "5xx": "554 5.7.1 not you",
-    "500": "500 what",
     "550-bare": "550 no such user",
     "550-5.1.1": "550 5.1.1 no such user",
     "550-5.2.1": "550 5.2.1 mailbox disabled",
@@ -85,57 +36,145 @@ FAULTS = {
     "short": b"25\r\n",
     "once-421": ["421 4.3.0 going down"],
 }
+BUSY = "451 4.3.0 not now"
+
+# Silence is waited for so long, and the other steps of such a case need not be quicker.
+TIMEOUTS = {"connect": "connect", "banner": "command", "ehlo": "command", "starttls": "command",
+            "auth": "command", "mail": "command", "rcpt": "command", "data": "data", "dot": "final",
+            "after-dot": "final"}
+SILENCE = "3s"
+DEADLINES = {("body", "stall"): "8s", ("tls", "stall"): "12s"}
 
 
-def fault_of(case):
-    fault = FAULTS.get(case.fault, case.fault)
-    return {case.phase: list(fault) if isinstance(fault, list) else fault}
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+    phase: str
+    fault: str
+    verdict: str  # one of test_failover_matrix.VERDICTS
+    logged: tuple  # the phases that the log may name
+    chunking: bool  # the providers take BDAT
 
 
-def make_pair(stage, case, contexts):
-    options = {"users": {"upstream-user": PASSWORD}, "extensions": case.extensions}
-    if case.phase in TLS_PHASES:
-        options.update(tls=TLS_PHASES[case.phase], context=contexts())
-    first = stage.provider(fault_of(case), **options)
-    second = stage.provider(None if case.second else fault_of(case), **options)
-    return first, second
+def read_table(text, chunking=False):
+    """Rows as `phase fault class logged`, where `logged` is the phase's own name if it is missing."""
+    rows = []
+    for line in text.strip().splitlines():
+        words = line.partition("#")[0].split()
+        if words:
+            phase, fault, verdict = words[:3]
+            logged = tuple((words[3] if len(words) > 3 else phase).split("|"))
+            rows.append(Row(phase, fault, verdict, logged, chunking))
+    return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    row: Row
+    position: str  # first, second, all: which of the user's providers are faulty
+    delivery: str
+
+    @property
+    def name(self):
+        parts = [self.row.phase, self.row.fault, self.position]
+        if self.row.chunking:
+            parts.append("bdat")
+        if self.delivery != "after-data":
+            parts.append(self.delivery)
+        return "-".join(parts)
+
+    @property
+    def user(self):
+        return f"{self.name}@example.com"
+
+    @property
+    def faulty(self):
+        """Names of its own upstreams."""
+        return [f"{self.name}.{i}" for i in range(2 if self.position == "all" else 1)]
+
+    @property
+    def upstreams(self):
+        return {"first": [*self.faulty, "good"], "second": ["busy", *self.faulty, "good"],
+                "all": self.faulty}[self.position]
+
+
+@dataclasses.dataclass
+class Result:
+    reply: object
+    faulty: list  # the case's own providers
+    copies: list  # the messages that each of its upstreams has, in order
+    summary: dict
+    failures: list  # log lines of attempts that failed
+
+
+def make_faulty(stage, case, contexts):
+    words = [word for word in EXTENSIONS if word != "CHUNKING" or case.row.chunking]
+    options = {"users": {"upstream-user": PASSWORD}, "extensions": words}
+    if case.row.phase in TLS_PHASES:
+        options.update(tls=TLS_PHASES[case.row.phase], context=contexts())
+    fault = FAULTS.get(case.row.fault, case.row.fault)
+    return stage.provider({case.row.phase: list(fault) if isinstance(fault, list) else fault}, **options)
 
 
 def upstream_of(provider, case, ca):
     options = {"url": provider.url, "user": "upstream-user", "pass": PASSWORD}
     if provider.tls:
         options["ca"] = ca
-    if case.fault == "stall" and case.phase in ("dot", "after-dot"):
-        options["timeouts"] = {"final": "2s"}
+    if case.row.fault == "stall" and case.row.phase in TIMEOUTS:
+        options["timeouts"] = {TIMEOUTS[case.row.phase]: SILENCE}
+    if case.row.phase == "quit":
+        options["max_messages_per_connection"] = 1
     return options
 
 
-def run_case(mux, case, pair):
-    large = case.phase == "body"
+def user_of(case):
+    deadline = DEADLINES.get((case.row.phase, case.row.fault), "60s")
+    user = {"email": case.user, "password": PASSWORD, "upstreams": case.upstreams, "deadline": deadline}
+    if case.delivery != "after-data":
+        user["delivery"] = case.delivery
+    return user
+
+
+def run_case(mux, case, faulty, shared):
+    body = LARGE if case.row.phase == "body" else b"hello\r\n"
     with Wire(mux.port(), seconds=90) as wire:
         wire.greet()
         reply = wire.auth_plain(case.user, PASSWORD)
         assert reply.code == 235, reply
-        reply = wire.submit(message(LARGE if large else b"hello\r\n", mark=case.name))
+        reply = wire.submit(message(body, mark=case.name))
         assert wire.command("QUIT").code == 221
+    if case.row.phase == "quit":
+        wait_until(lambda: faulty[0].sessions and faulty[0].sessions[0].ended or
+                   "QUIT" in faulty[0].commands(), what="QUIT")
     summary = mux.summary(user=case.user)
     failures = [line for event in ("attempt_failed", "upstream_suspended", "outcome_unknown")
                 for line in mux.find(event, id=summary["id"])]
-    return Result(reply, *pair, summary, failures)
+    providers = {**shared, **dict(zip(case.faulty, faulty))}
+    mark = b"Message-ID: <%s@example.com>\r\n" % case.name.encode()
+    copies = [sum(mark in one.data for one in list(providers[name].messages))
+              for name in case.upstreams]
+    return Result(reply, faulty, copies, summary, failures)
 
 
 def run_all(stage, cases, contexts, ca):
     """Case's name -> Result, or the exception that came in its place."""
-    upstreams, users, pairs = {}, [], {}
+    shared = {"good": stage.provider(), "busy": stage.provider({"mail": BUSY})}
+    upstreams = {name: {"url": one.url, "max_connections": 100} for name, one in shared.items()}
+    own = {}
     for case in cases:
-        pairs[case.name] = make_pair(stage, case, contexts)
-        names = [f"{case.name}.{i}" for i in (1, 2)]
-        for name, provider in zip(names, pairs[case.name]):
+        own[case.name] = [make_faulty(stage, case, contexts) for _ in case.faulty]
+        for name, provider in zip(case.faulty, own[case.name]):
             upstreams[name] = upstream_of(provider, case, ca)
-        users.append({"email": case.user, "password": PASSWORD, "upstreams": names,
-                      "deadline": "12s" if (case.phase, case.fault) == ("body", "stall") else "30s"})
-    mux = stage.serve(make_config(upstreams, users=users, listeners=[
-        {"auth": "required", "allow_insecure_auth": True}]))
-    with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
-        futures = {case.name: pool.submit(run_case, mux, case, pairs[case.name]) for case in cases}
+    mux = stage.serve(make_config(upstreams, users=[user_of(case) for case in cases], listeners=[
+        {"auth": "required", "allow_insecure_auth": True, "max_connections_per_client": 1000}]))
+    patient = sorted(cases, key=lambda case: case.row.fault != "stall")  # silence first
+    with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
+        futures = {case.name: pool.submit(run_case, mux, case, own[case.name], shared)
+                   for case in patient}
     return {name: future.exception() or future.result() for name, future in futures.items()}
+
+
+def reply_of(fault):
+    """Code and enhanced code that a client sees of a reply of FAULTS."""
+    code, enhanced = re.match(r"(\d{3}) (?:(\d\.\d\.\d) )?", FAULTS[fault]).groups()
+    return int(code), enhanced or f"{code[0]}.0.0"
