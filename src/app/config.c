@@ -32,6 +32,7 @@ static void destroy(config *c)
         wipe(c->upstreams[i].password, slice_of_text(c->upstreams[i].password).len);
     for (size_t i = 0; i < c->user_count; i++)
         wipe(c->users[i].user.secret.data, c->users[i].user.secret.len);
+    routes_free(c);
     arena_free(&c->memory);
     free(c);
 }
@@ -63,16 +64,20 @@ static size_t list_length(const yaml_entry *at, const char *key)
     return entry == NULL ? 0 : reader_list(entry, &items);
 }
 
-/* Upstreams stand under `upstreams` and in the lists of users: at most so many in all. */
+/* Upstreams stand under `upstreams` and in the lists of users and routes: at most so many in all. */
 static size_t count_upstreams(const yaml_node *top)
 {
     const yaml_entry *items;
     const yaml_entry *named = yaml_find(top, SMX_SLICE("upstreams"));
     const yaml_entry *users = yaml_find(top, SMX_SLICE("users"));
+    const yaml_entry *routes = yaml_find(top, SMX_SLICE("routes"));
     size_t count = named == NULL ? 0 : named->value->count;
     size_t user_count = users == NULL ? 0 : reader_list(users, &items);
     for (size_t i = 0; i < user_count; i++)
         count += list_length(&items[i], "upstreams") + list_length(&items[i], "downstreams");
+    size_t route_count = routes == NULL ? 0 : reader_list(routes, &items);
+    for (size_t i = 0; i < route_count; i++)
+        count += list_length(&items[i], "upstreams");
     return count;
 }
 
@@ -151,6 +156,7 @@ static void read_top(config_reader *reader, const yaml_node *top)
         c->workers = (uint32_t)uv_available_parallelism();
     listeners_check(reader);
     users_check(reader);
+    routes_check(reader);
 }
 
 int config_load(problems *told, config **c)

@@ -179,5 +179,5 @@ void go_form_read_downstreams(config_reader *reader, const yaml_entry *entry, vo
     }
     yaml_entry translated = {entry->key, entry->offset, &all};
     if (all.count == count)
-        users_read_upstreams(reader, &translated, target);
+        users_read_upstreams(reader, &translated, &((mux_user_options *)target)->plan);
 }

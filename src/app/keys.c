@@ -51,6 +51,13 @@ static const config_key top_keys[] = {
      .read = users_read,
      .write = users_write,
      .doc = "who may send, and through which upstreams"},
+    {.name = "routes",
+     .kind = KEY_CUSTOM,
+     .type = "list of routes",
+     .read = routes_read,
+     .write = routes_write,
+     .otherwise = "every message takes its user's upstreams",
+     .doc = "other upstreams for some messages; the first route whose `match` holds is taken"},
     {.name = "memory_limit",
      .kind = KEY_SIZE,
      KEY_AT(config, memory_limit),
@@ -79,7 +86,6 @@ static const config_key top_keys[] = {
      .kind = KEY_LEVEL,
      .level = &level_log,
      .doc = "what is written on standard error, and how"},
-    LATER("routes"),
     LATER("hooks"),
     LATER("spool"),
     LATER("store"),
@@ -232,10 +238,15 @@ const config_level level_certificate = KEY_LEVEL_OF("certificate", certificate_k
 const config_level *keys_level_at(size_t nth)
 {
     static const config_level *const LEVELS[] = {
-        &level_top,          &level_listener,     &level_certificate,   &level_upstream,
-        &level_timeouts,     &level_breaker,      &level_user,          &level_downstream,
-        &level_log,          &level_profile,      &level_profile_caps,  &level_profile_connections,
-        &level_profile_user, &level_profile_pass, &level_profile_quota, &level_profile_reply,
+        &level_top,           &level_listener,
+        &level_certificate,   &level_upstream,
+        &level_timeouts,      &level_breaker,
+        &level_user,          &level_route,
+        &level_match,         &level_downstream,
+        &level_log,           &level_profile,
+        &level_profile_caps,  &level_profile_connections,
+        &level_profile_user,  &level_profile_pass,
+        &level_profile_quota, &level_profile_reply,
     };
     return nth < sizeof(LEVELS) / sizeof(LEVELS[0]) ? LEVELS[nth] : NULL;
 }

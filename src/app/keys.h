@@ -34,7 +34,8 @@ typedef struct config_key {
     const char *const *words;  /* of KEY_WORD, or of custom keys for the documentation */
     const char *const *later;  /* words that are not in this version */
     const config_level *level; /* of KEY_LEVEL; of custom keys for the documentation */
-    /* KEY_CUSTOM: `target` is the level's whole struct. `write` NULL: not printed. */
+    /* KEY_CUSTOM: `target` is what stands at `offset` in the level's struct: without one all of it.
+     * `write` NULL: not printed. */
     void (*read)(config_reader *reader, const yaml_entry *entry, void *target);
     void (*write)(config_writer *writer, const void *target);
     bool is_required;
@@ -66,6 +67,8 @@ extern const config_level level_upstream;
 extern const config_level level_timeouts;
 extern const config_level level_breaker;
 extern const config_level level_user;
+extern const config_level level_route;
+extern const config_level level_match;
 extern const config_level level_downstream; /* of the Go program's file */
 
 /* All levels, in the order of the documentation; NULL at the end. */

@@ -9,6 +9,7 @@
     }
 
 static const char *const UNKNOWN_WORDS[] = {"defer", "failover", NULL};
+static const char *const MIXED_WORDS[] = {"defer", "first", NULL};
 static const char *const RECEIVED_WORDS[] = {"full", "no-client", "off", NULL};
 
 static const config_key upstream_keys[] = {
@@ -214,40 +215,11 @@ static const config_key user_keys[] = {
      .write = users_write_allow_from,
      .otherwise = "any",
      .doc = "the senders' addresses that are allowed, with `*` and `?`; `<>` must be listed"},
-    {.name = "selector",
-     .kind = KEY_CUSTOM,
-     .type = "`failover`, `round-robin`, `weighted`, `random`, `least-latency`, `hash` or "
-             "{hash: sender|recipient|user}",
-     .read = users_read_selector,
-     .write = users_write_selector,
-     .initial = "failover",
-     .doc = "the order in which the upstreams are tried"},
-    {.name = "upstreams",
-     .kind = KEY_CUSTOM,
-     .type = "list of names, `{name: weight}` or upstreams",
-     .read = users_read_upstreams,
-     .write = users_write_upstreams,
-     .doc = "the providers that this user's messages leave through"},
-    {.name = "deadline",
-     .kind = KEY_DURATION,
-     KEY_AT(mux_user_options, plan.deadline_ms),
-     .minimum = 1000,
-     .maximum = 3600000,
-     .initial = "30s",
-     .doc = "bounds all attempts to deliver a message, up to its final dot"},
-    {.name = "on_unknown",
-     .kind = KEY_WORD,
-     KEY_AT(mux_user_options, plan.on_unknown),
-     .words = UNKNOWN_WORDS,
-     .initial = "defer",
-     .doc = "when nobody knows whether an upstream took a message: tell the client 451, or try the "
-            "next upstream and risk a second copy"},
-    {.name = "received",
-     .kind = KEY_WORD,
-     KEY_AT(mux_user_options, plan.received),
-     .words = RECEIVED_WORDS,
-     .initial = "full",
-     .doc = "the Received field that is added: whole, without the client's address, or none"},
+#define PLAN_OF            mux_user_options
+#define PLAN_INITIAL(text) .initial = (text)
+#include "app/keys_plan.h"
+#undef PLAN_OF
+#undef PLAN_INITIAL
     {.name = "selector_algo_path",
      .kind = KEY_CUSTOM,
      .type = "path",
@@ -259,13 +231,85 @@ static const config_key user_keys[] = {
      .level = &level_downstream,
      .read = go_form_read_downstreams,
      .doc = "the Go program's key for `upstreams`"},
-    LATER("delivery"),
-    LATER("mixed_routes"),
-    LATER("dedup_window"),
-    LATER("limits"),
-    LATER("add_missing"),
 };
 const config_level level_user = KEY_LEVEL_OF("user", user_keys);
+
+static const config_key route_keys[] = {
+    {.name = "name",
+     .kind = KEY_TEXT,
+     KEY_AT(mux_route_options, name),
+     .otherwise = "`routes[0]`, by its place",
+     .doc = "what the log calls it"},
+    {.name = "match",
+     .kind = KEY_CUSTOM,
+     .type = "mapping of words",
+     .is_required = true,
+     .level = &level_match,
+     .read = routes_read_match,
+     .write = routes_write_match,
+     .doc = "the messages that take it: all words must hold; `{}` is every message"},
+#define PLAN_OF            mux_route_options
+#define PLAN_INITIAL(text) .otherwise = "the user's"
+#include "app/keys_plan.h"
+#undef PLAN_OF
+#undef PLAN_INITIAL
+};
+const config_level level_route = KEY_LEVEL_OF("route", route_keys);
+
+/* `target` of their readers is a match in the making (routes.c). */
+static const config_key match_keys[] = {
+    {.name = "user",
+     .kind = KEY_CUSTOM,
+     .type = "pattern, or list",
+     .read = routes_read_word,
+     .doc = "the name of the user who sends, with `*` and `?`"},
+    {.name = "client",
+     .kind = KEY_CUSTOM,
+     .type = "network, or list",
+     .read = routes_read_word,
+     .doc = "the client's address, such as `192.0.2.0/24`"},
+    {.name = "from",
+     .kind = KEY_CUSTOM,
+     .type = "pattern, or list",
+     .read = routes_read_word,
+     .doc = "the sender's address; `<>` is the empty one"},
+    {.name = "from_domain",
+     .kind = KEY_CUSTOM,
+     .type = "pattern, or list",
+     .read = routes_read_word,
+     .doc = "its domain"},
+    {.name = "rcpt",
+     .kind = KEY_CUSTOM,
+     .type = "pattern, or list",
+     .read = routes_read_word,
+     .doc = "the recipient's address"},
+    {.name = "rcpt_domain",
+     .kind = KEY_CUSTOM,
+     .type = "pattern, or list",
+     .read = routes_read_word,
+     .doc = "its domain; `*.example.org` is not `example.org`"},
+    {.name = "header",
+     .kind = KEY_CUSTOM,
+     .type = "mapping of fields to patterns",
+     .read = routes_read_header,
+     .doc = "all of them must fit; octets as they came, unfolded"},
+    {.name = "size",
+     .kind = KEY_CUSTOM,
+     .type = "range, or list",
+     .read = routes_read_word,
+     .doc = "of the message: `\">10MiB\"`, `\"<=1MiB\"`, `1MiB-10MiB`"},
+    {.name = "time",
+     .kind = KEY_CUSTOM,
+     .type = "window, or list",
+     .read = routes_read_word,
+     .doc = "when it comes, such as `mon-fri 08:00-18:00 Europe/Berlin`; UTC without a zone"},
+    {.name = "not",
+     .kind = KEY_CUSTOM,
+     .type = "mapping of words, or list",
+     .read = routes_read_not,
+     .doc = "what must not hold"},
+};
+const config_level level_match = KEY_LEVEL_OF("match", match_keys);
 
 static const config_key downstream_keys[] = {
     {.name = "addr",

@@ -26,12 +26,20 @@ part_write_fn upstreams_write, upstreams_write_url, upstreams_write_auth, upstre
 bool upstreams_read_inline(config_reader *reader, const yaml_entry *entry, size_t *index);
 bool upstreams_find(const config *c, smx_slice name, size_t *index);
 
-/* ---- users ---- */
+/* ---- users, and the plans that they share with routes ---- */
 part_read_fn users_read, users_read_allow_from, users_read_selector, users_read_upstreams;
 part_write_fn users_write, users_write_allow_from, users_write_selector, users_write_upstreams;
 /* A problem, with the nearest name, if no user is called so. */
 void users_check_name(config_reader *reader, const yaml_node *name);
 void users_check(config_reader *reader);
+
+/* ---- routes ---- */
+part_read_fn routes_read, routes_read_match, routes_read_word, routes_read_header, routes_read_not;
+part_write_fn routes_write, routes_write_match;
+/* What needs the users: routes that nobody takes, or that split a message (routes_check.c). */
+void routes_check(config_reader *reader);
+/* The time zones that they hold. */
+void routes_free(config *c);
 
 /* ---- the Go program's file ---- */
 part_read_fn go_form_read_selector, go_form_read_downstreams;

@@ -300,7 +300,7 @@ static void read_default(config_reader *reader, const config_key *key, void *tar
     if (key->kind == KEY_LEVEL)
         reader_level(reader, key->level, &level, target);
     else if (key->initial != NULL && key->kind == KEY_CUSTOM)
-        key->read(reader, &entry, target);
+        key->read(reader, &entry, (char *)target + key->offset);
     else if (key->initial != NULL)
         READ[key->kind](reader, key, &entry, (char *)target + key->offset);
 }
@@ -331,7 +331,7 @@ static void read_key(config_reader *reader, const config_level *level, const con
     else if (key->kind == KEY_LEVEL)
         reader_level(reader, key->level, entry, target);
     else if (key->kind == KEY_CUSTOM)
-        key->read(reader, entry, target);
+        key->read(reader, entry, (char *)target + key->offset);
     else
         READ[key->kind](reader, key, entry, (char *)target + key->offset);
 }

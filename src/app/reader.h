@@ -11,6 +11,7 @@ struct config_reader {
     problems *problems;
     const yaml_entry **listener_entries;
     const yaml_entry **user_entries;
+    const yaml_entry **route_entries;
     size_t upstream_capacity;
 };
 

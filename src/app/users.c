@@ -70,7 +70,7 @@ static void tell_selector(config_reader *reader, const yaml_entry *entry, smx_sl
 
 void users_read_selector(config_reader *reader, const yaml_entry *entry, void *target)
 {
-    mux_plan *plan = &((mux_user_options *)target)->plan;
+    mux_plan *plan = target;
     smx_slice text;
     if (entry->value->kind == YAML_MAPPING && entry->value->count == 1 &&
         slice_equal(entry->value->entries[0].key, SMX_SLICE("hash"))) {
@@ -184,7 +184,7 @@ static size_t count_choices(const yaml_entry *items, size_t count)
 
 void users_read_upstreams(config_reader *reader, const yaml_entry *entry, void *target)
 {
-    mux_plan *plan = &((mux_user_options *)target)->plan;
+    mux_plan *plan = target;
     const yaml_entry *items;
     size_t count = reader_list(entry, &items);
     choice_list made = {reader_alloc(reader, count_choices(items, count), sizeof(mux_choice)), 0,
@@ -327,7 +327,7 @@ void users_write_allow_from(config_writer *writer, const void *target)
 
 void users_write_selector(config_writer *writer, const void *target)
 {
-    const mux_plan *plan = &((const mux_user_options *)target)->plan;
+    const mux_plan *plan = target;
     bool is_hash = plan->selector == mux_selector_find(SMX_SLICE("hash"));
     if (plan->selector == NULL)
         return;
@@ -341,7 +341,7 @@ void users_write_selector(config_writer *writer, const void *target)
 
 void users_write_upstreams(config_writer *writer, const void *target)
 {
-    const mux_plan *plan = &((const mux_user_options *)target)->plan;
+    const mux_plan *plan = target;
     char weight[16];
     writer_key(writer, "upstreams");
     writer_text(writer, " [");

@@ -11,7 +11,7 @@
 #include "net/endpoint.h"
 #include "net/loop.h"
 
-enum { LISTEN_TEXT = 256, CUT_SHARE = 5, CUT_MAX_MS = 6000, MIDDLEWARE = 3 };
+enum { LISTEN_TEXT = 256, CUT_SHARE = 5, CUT_MAX_MS = 6000, MIDDLEWARE = 3, HOOKS = 2 };
 
 struct worker {
     worker_options options;
@@ -19,7 +19,7 @@ struct worker {
     smx_server *server;
     mux_worker *mux;
     const smx_middleware *middleware[MIDDLEWARE];
-    const smx_hook *hooks[1];
+    const smx_hook *hooks[HOOKS];
     smx_listener_options *listeners; /* the configuration's, with ports that are known by now */
     char (*addresses)[LISTEN_TEXT];
     size_t *indices; /* in the server, of each listener of the configuration; SIZE_MAX: not here */
@@ -108,6 +108,7 @@ static int open_server(worker *w, problem *p)
     w->middleware[1] = &middleware_received_limit;
     w->middleware[2] = &middleware_allow_from;
     w->hooks[0] = &hook_allow_from;
+    w->hooks[1] = mux_worker_route_hook(w->mux);
     const smx_server_options options = {
         .version = SMX_SERVER_VERSION,
         .hostname = c->hostname,
@@ -116,7 +117,7 @@ static int open_server(worker *w, problem *p)
         .middleware = w->middleware,
         .middleware_count = MIDDLEWARE,
         .hooks = w->hooks,
-        .hook_count = 1,
+        .hook_count = HOOKS,
         .find_user = mux_find_user,
         .find_user_arg = w->options.mux,
         .shared = w->options.shared,

@@ -103,7 +103,7 @@ void writer_level(config_writer *writer, const config_level *level, const void *
             is_absent(key, place))
             continue;
         if (key->kind == KEY_CUSTOM) {
-            key->write(writer, target);
+            key->write(writer, place);
             continue;
         }
         writer_key(writer, key->name);

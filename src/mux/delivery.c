@@ -431,8 +431,12 @@ smx_reply mux_handle(void *arg, smx_transaction *tx)
         return SMX_REPLY(550, 5, 7, 1, "sending is only for users");
     if (worker->cut)
         return SMX_REPLY(451, 4, 3, 2, "shutting down, try again");
-    mux_resolve(user->data, NULL, &with);
-    delivery *d = delivery_new(worker, tx, &with);
+    const mux_route *route;
+    delivery *d = NULL;
+    if (mux_route_of(worker->mux, tx, &route) == 0) {
+        mux_resolve(user->data, route, &with);
+        d = delivery_new(worker, tx, &with);
+    }
     if (d == NULL)
         return SMX_REPLY(451, 4, 3, 0, "out of memory, try again");
     smx_transaction_on_gone(tx, delivery_client_gone, d);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "mux/mux_internal.h"
+#include "mux/route.h"
 
 static int mux_fill_upstreams(mux *m)
 {
@@ -131,17 +132,9 @@ const char *mux_outcome_text(mux_outcome outcome)
 
 void mux_resolve(const mux_user *user, const mux_route *route, mux_resolved *resolved)
 {
-    const mux_plan *own = &user->options->plan;
-    if (route == NULL) {
-        *resolved = (mux_resolved){*own, &user->turn->turn, "user"};
-        return;
-    }
-    *resolved = (mux_resolved){route->options->plan, &route->turn->turn, route->options->name};
-#define RESOLVE_INHERITED(field, name)                                                             \
-    if ((route->options->given & 1U << MUX_PLAN_BIT_##field) == 0)                                 \
-        resolved->plan.field = own->field;
-    MUX_PLAN_INHERIT_MAP(RESOLVE_INHERITED)
-#undef RESOLVE_INHERITED
+    mux_route_plan(user->options, route == NULL ? NULL : route->options, &resolved->plan);
+    resolved->turn = route == NULL ? &user->turn->turn : &route->turn->turn;
+    resolved->route = route == NULL ? "user" : route->options->name;
 }
 
 static smx_slice mux_hash_key(const mux_plan *plan, smx_slice user, const smx_envelope *envelope)

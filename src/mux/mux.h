@@ -182,6 +182,8 @@ smx_reply mux_handle(void *arg, smx_transaction *tx);
 /* Stands outermost around the handler and writes the summary line of each message (DESIGN 5). Lives
  * as long as the worker. */
 const smx_middleware *mux_worker_summary(mux_worker *worker);
+/* Stands behind the hooks that may refuse a recipient: those of one message have one route. */
+const smx_hook *mux_worker_route_hook(mux_worker *worker);
 
 /* Deliveries under way are finished or given up by `deadline` (the loop's clock): those whose final
  * dot was handed over are then unknown. `done` follows when pools are closed. */

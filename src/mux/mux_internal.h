@@ -51,6 +51,8 @@ typedef struct mux_resolved {
     mux_turn *turn;
     const char *route; /* its name; "user" without one */
 } mux_resolved;
+/* The route of a whole message; NULL: none. SMX_E_NOMEM. */
+SMX_MUST_USE int mux_route_of(const mux *m, smx_transaction *tx, const mux_route **route);
 /* `route` NULL: the user's own. */
 void mux_resolve(const mux_user *user, const mux_route *route, mux_resolved *resolved);
 /* The plan's order of this message into `order` (choice_count places). */
@@ -81,6 +83,7 @@ struct mux_worker {
     smx_client_tls **tls;  /* one for each upstream that may speak TLS, or NULL */
     list deliveries;
     smx_middleware summary;
+    smx_hook route_hook;
     uint64_t random; /* state of the generator that seeds selections */
     timer_entry drain_timer;
     bool cut; /* the drain's time is over: nothing new is tried */

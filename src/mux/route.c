@@ -46,17 +46,15 @@ bool mux_route_is_shared(const mux_options *options, const mux_facts *a, const m
     return true;
 }
 
-void mux_route_plan(const mux_options *options, const mux_user_options *user, size_t route,
-                    mux_plan *plan)
+void mux_route_plan(const mux_user_options *user, const mux_route_options *route, mux_plan *plan)
 {
-    if (route == MUX_ROUTE_NONE) {
+    if (route == NULL) {
         *plan = user->plan;
         return;
     }
-    const mux_route_options *own = &options->routes[route];
-    *plan = own->plan;
+    *plan = route->plan;
 #define ROUTE_INHERIT(field, name)                                                                 \
-    if ((own->given & 1U << MUX_PLAN_BIT_##field) == 0)                                            \
+    if ((route->given & 1U << MUX_PLAN_BIT_##field) == 0)                                          \
         plan->field = user->plan.field;
     MUX_PLAN_INHERIT_MAP(ROUTE_INHERIT)
 #undef ROUTE_INHERIT

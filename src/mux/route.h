@@ -25,9 +25,13 @@ size_t mux_route_possible(const mux_options *options, const mux_facts *facts, si
 /* True if two recipients take the same route whatever the unknown facts are. */
 bool mux_route_is_shared(const mux_options *options, const mux_facts *a, const mux_facts *b);
 
-/* The plan of a user's messages on this route. */
-void mux_route_plan(const mux_options *options, const mux_user_options *user, size_t route,
-                    mux_plan *plan);
+/* The plan of a user's messages on this route: its own keys, and the user's where it has none. NULL: no
+ * route. */
+void mux_route_plan(const mux_user_options *user, const mux_route_options *route, mux_plan *plan);
+
+/* What is known before the message is there, of its first recipient. */
+mux_facts mux_facts_of_envelope(const smx_session_view *session, const smx_envelope *envelope,
+                                uint64_t started);
 
 /* ---- a recipient that comes behind others (route_hook.c) ---- */
 

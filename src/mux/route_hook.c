@@ -1,6 +1,6 @@
-/* At RCPT: recipients of one transaction have one route (DESIGN 4.5), and behind an LMTP server a
- * recipient stands alone, as that answers each one after the dot (RFC 2033 section 4.2) when it is too
- * late to refuse them all. */
+/* Routes at work. At RCPT: recipients of one transaction have one route (DESIGN 4.5), and behind an LMTP
+ * server a recipient stands alone, as that answers each one after the dot (RFC 2033 section 4.2) when it
+ * is too late to refuse them all. At the end: the route of the whole message, by its first recipient. */
 #include "mux/mux_internal.h"
 #include "mux/route.h"
 
@@ -29,7 +29,7 @@ static route_prospect route_look_ahead(const mux_options *options, const mux_use
         mux_plan plan;
         fit = MUX_YES; /* at the end: the user's own plan */
         from = mux_route_possible(options, facts, from, &fit);
-        mux_route_plan(options, user, from, &plan);
+        mux_route_plan(user, from == MUX_ROUTE_NONE ? NULL : &options->routes[from], &plan);
         route_add_prospect(options, &plan, &prospect);
     }
     return prospect;
@@ -49,6 +49,20 @@ smx_reply mux_route_refuse_recipient(const mux_options *options, const mux_user_
 
 /* ---- the hook ---- */
 
+mux_facts mux_facts_of_envelope(const smx_session_view *session, const smx_envelope *envelope,
+                                uint64_t started)
+{
+    return (mux_facts){
+        .known = MUX_FACTS_ENVELOPE,
+        .user = session->user,
+        .client = session->client,
+        .sender = envelope->mail.path.mailbox,
+        .recipient = envelope->recipient_count == 0 ? (smx_slice){NULL, 0}
+                                                    : envelope->recipients[0].path.mailbox,
+        .wall_ms = started,
+    };
+}
+
 static smx_verdict route_judge_recipient(void *arg, smx_hook_call *call)
 {
     const mux_options *options = arg;
@@ -57,14 +71,7 @@ static smx_verdict route_judge_recipient(void *arg, smx_hook_call *call)
     if (account == NULL || view->envelope->recipient_count == 0)
         return (smx_verdict){.kind = SMX_CONTINUE};
     const mux_user *user = account->data;
-    mux_facts first = {
-        .known = MUX_FACTS_ENVELOPE,
-        .user = account->name,
-        .client = view->session->client,
-        .sender = view->envelope->mail.path.mailbox,
-        .recipient = view->envelope->recipients[0].path.mailbox,
-        .wall_ms = view->started,
-    };
+    mux_facts first = mux_facts_of_envelope(view->session, view->envelope, view->started);
     mux_facts next = first;
     next.recipient = view->rcpt->path.mailbox;
     smx_reply refusal = mux_route_refuse_recipient(options, user->options, &first, &next);
@@ -82,4 +89,25 @@ void mux_route_hook_init(smx_hook *hook, const mux_options *options)
         .arg = (void *)(uintptr_t)options,
         .phases = {[SMX_HOOK_RCPT] = route_judge_recipient},
     };
+}
+
+/* ---- the whole message ---- */
+
+int mux_route_of(const mux *m, smx_transaction *tx, const mux_route **route)
+{
+    mux_facts facts = mux_facts_of_envelope(
+        smx_transaction_session(tx), smx_transaction_envelope(tx), smx_transaction_started(tx));
+    *route = NULL;
+    if (m->options->route_count == 0)
+        return 0;
+    facts.known = MUX_FACTS_ALL;
+    facts.header = smx_transaction_header(tx);
+    facts.scratch = smx_transaction_alloc(tx, facts.header.len + 1);
+    facts.size = smx_message_size(smx_transaction_message(tx));
+    if (facts.header.data == NULL || facts.scratch == NULL)
+        return SMX_E_NOMEM;
+    size_t index = mux_route_find(m->options, &facts);
+    if (index != MUX_ROUTE_NONE)
+        *route = &m->routes[index];
+    return 0;
 }

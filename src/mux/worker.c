@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "mux/mux_internal.h"
+#include "mux/route.h"
 
 static bool worker_same_file(const char *a, const char *b)
 {
@@ -92,6 +93,7 @@ int mux_worker_new(mux *m, smx_loop *loop, smx_log_fn *log, void *log_arg, mux_w
         return error;
     }
     mux_summary_init(worker);
+    mux_route_hook_init(&worker->route_hook, m->options);
     *out = worker;
     return 0;
 }
@@ -104,6 +106,11 @@ void mux_worker_set_server(mux_worker *worker, smx_server *server)
 const smx_middleware *mux_worker_summary(mux_worker *worker)
 {
     return &worker->summary;
+}
+
+const smx_hook *mux_worker_route_hook(mux_worker *worker)
+{
+    return &worker->route_hook;
 }
 
 /* A step of a 64-bit generator (xorshift); only spreads load, keeps no secret. */

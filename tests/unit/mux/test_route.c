@@ -91,13 +91,12 @@ static void mux_route__keys_that_a_route_leaves_out_are_the_users(void **state)
         {.plan = {.choices = to_lmtp, .choice_count = 2, .deadline_ms = 9, .add_missing = 1},
          .given = 1U << MUX_PLAN_BIT_deadline_ms},
     };
-    const mux_options options = options_with(routes, COUNT(routes));
     mux_plan plan;
-    mux_route_plan(&options, &ann, 0, &plan);
+    mux_route_plan(&ann, &routes[0], &plan);
     assert_ptr_equal(plan.choices, to_lmtp);
     assert_int_equal(plan.deadline_ms, 9);
     assert_int_equal(plan.add_missing, 3);
-    mux_route_plan(&options, &ann, MUX_ROUTE_NONE, &plan);
+    mux_route_plan(&ann, NULL, &plan);
     assert_ptr_equal(plan.choices, to_smtp);
     assert_int_equal(plan.deadline_ms, 7);
 }
