@@ -39,10 +39,10 @@ static const mistake MISTAKES[] = {
      "1:1: `workers` has no value; leave the key out to have its default\n"},
     {"required_key_without_value", LISTENERS UPSTREAMS "users:\n", "3:1: `users` has no value\n"},
     {"later_keys",
-     "routes: []\nhooks: []\nspool: /x\nstore: x\nadmin: {}\nalerts: x\n" LISTENERS UPSTREAMS USERS,
-     "1:1: `routes` is not in this version\n2:1: `hooks` is not in this version\n"
-     "3:1: `spool` is not in this version\n4:1: `store` is not in this version\n"
-     "5:1: `admin` is not in this version\n6:1: `alerts` is not in this version\n"},
+     "hooks: []\nspool: /x\nstore: x\nadmin: {}\nalerts: x\n" LISTENERS UPSTREAMS USERS,
+     "1:1: `hooks` is not in this version\n"
+     "2:1: `spool` is not in this version\n3:1: `store` is not in this version\n"
+     "4:1: `admin` is not in this version\n5:1: `alerts` is not in this version\n"},
     /* values */
     {"number_too_small", "workers: 0\n" LISTENERS UPSTREAMS USERS,
      "1:10: `workers` must be from 1 to 256, found `0`\n"},
