@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 
 #include "smx/server.h"
-#include "upstream/pool.h"
+#include "upstream/pool_set.h"
 
 /* ---- what the configuration fills ---- */
 
@@ -175,6 +175,12 @@ typedef struct mux_worker mux_worker;
 
 SMX_MUST_USE int mux_worker_new(mux *m, smx_loop *loop, smx_log_fn *log, void *log_arg,
                                 mux_worker **worker, problem *p);
+/* The same on the pools, and with the log, of a loop whose other snapshots use them too; `set` outlives
+ * the worker. `hold` is of the mux's options. */
+SMX_MUST_USE int mux_worker_new_shared(mux *m, upstream_pool_set *set, const upstream_hold *hold,
+                                       mux_worker **worker, problem *p);
+/* It is put to use: its snapshot's limits hold for the pools. */
+void mux_worker_activate(mux_worker *worker);
 /* The server whose handler it is: smx_server_options.handler = mux_handle, handler_arg = worker.
  * Known only after smx_server_new. */
 void mux_worker_set_server(mux_worker *worker, smx_server *server);
@@ -185,8 +191,9 @@ const smx_middleware *mux_worker_summary(mux_worker *worker);
 /* Stands behind the hooks that may refuse a recipient: those of one message have one route. */
 const smx_hook *mux_worker_route_hook(mux_worker *worker);
 
-/* Deliveries under way are finished or given up by `deadline` (the loop's clock): those whose final
- * dot was handed over are then unknown. `done` follows when pools are closed. */
+/* Deliveries under way are finished or given up by `deadline` (the loop's clock; UINT64_MAX: never),
+ * with all that the pools have under way: those whose final dot was handed over are then unknown.
+ * `done` follows when none is left, and pools of its own are closed. A later call replaces both. */
 void mux_worker_drain(mux_worker *worker, uint64_t deadline, void (*done)(void *arg), void *arg);
 void mux_worker_free(mux_worker *worker);
 

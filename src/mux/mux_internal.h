@@ -79,15 +79,16 @@ struct mux_worker {
     smx_server *server;
     smx_log_fn *log;
     void *log_arg;
-    upstream_pool **pools; /* one for each upstream */
-    smx_client_tls **tls;  /* one for each upstream that may speak TLS, or NULL */
+    upstream_pool_set *set;
+    bool owns_set;
+    upstream_pool **pools; /* a share of one for each upstream */
     list deliveries;
     smx_middleware summary;
     smx_hook route_hook;
     uint64_t random; /* state of the generator that seeds selections */
     timer_entry drain_timer;
+    loop_turn_end ended; /* looks whether it is drained */
     bool cut; /* the drain's time is over: nothing new is tried */
-    size_t pools_open;
     void (*drained)(void *arg);
     void *drained_arg;
 };

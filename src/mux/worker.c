@@ -6,88 +6,44 @@
 #include "mux/mux_internal.h"
 #include "mux/route.h"
 
-static bool worker_same_file(const char *a, const char *b)
-{
-    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-/* Reading the system's CAs takes long: what the upstreams before this one believe is shared by those
- * with the same files. */
-static smx_client_tls *worker_find_tls(const mux_worker *worker, size_t i)
-{
-    const upstream_options *o = &worker->mux->options->upstreams[i];
-    for (size_t k = 0; k < i; k++) {
-        const upstream_options *other = &worker->mux->options->upstreams[k];
-        if (worker->tls[k] != NULL && worker_same_file(o->ca_file, other->ca_file) &&
-            worker_same_file(o->cert_file, other->cert_file) &&
-            worker_same_file(o->key_file, other->key_file))
-            return worker->tls[k];
-    }
-    return NULL;
-}
-
-static int worker_open_tls(mux_worker *worker, size_t i, problem *p)
-{
-    problem cause = {0};
-    const upstream_options *o = &worker->mux->options->upstreams[i];
-    worker->tls[i] = worker_find_tls(worker, i);
-    if (worker->tls[i] != NULL)
-        return 0;
-    int error =
-        smx_client_tls_new(o->ca_file, o->cert_file, o->key_file, &worker->tls[i], cause.text);
-    return error == 0 ? 0 : problem_set(p, error, "upstreams.%s: %.400s", o->name, cause.text);
-}
-
-/* The first of those that share frees it. */
-static void worker_close_tls(mux_worker *worker)
-{
-    for (size_t i = worker->mux->options->upstream_count; worker->tls != NULL && i > 0; i--) {
-        if (worker_find_tls(worker, i - 1) != worker->tls[i - 1])
-            smx_client_tls_free(worker->tls[i - 1]);
-    }
-    free(worker->tls);
-}
-
-static int worker_open_pool(mux_worker *worker, size_t i, problem *p)
-{
-    const upstream_options *o = &worker->mux->options->upstreams[i];
-    int error = o->tls == SMX_TLS_OFF ? 0 : worker_open_tls(worker, i, p);
-    if (error != 0)
-        return error;
-    return upstream_pool_new(worker->loop, worker->mux->upstreams[i], o,
-                             worker->mux->options->hostname, worker->tls[i], worker->log,
-                             worker->log_arg, &worker->pools[i]);
-}
-
 static void worker_drain_time(timer_entry *self)
 {
     mux_worker *worker = list_member(self, mux_worker, drain_timer);
     worker->cut = true;
-    for (size_t i = 0; i < worker->mux->options->upstream_count; i++)
-        upstream_pool_abort(worker->pools[i]);
+    upstream_pool_set_abort(worker->set);
 }
 
-int mux_worker_new(mux *m, smx_loop *loop, smx_log_fn *log, void *log_arg, mux_worker **out,
-                   problem *p)
+static void worker_end(loop_turn_end *self);
+
+static int worker_open_pools(mux_worker *worker, const upstream_hold *hold, problem *p)
 {
-    size_t count = m->options->upstream_count;
+    const mux_options *options = worker->mux->options;
+    int error = 0;
+    worker->pools = calloc(options->upstream_count, sizeof(*worker->pools));
+    if (worker->pools == NULL)
+        return problem_set(p, SMX_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < options->upstream_count && error == 0; i++)
+        error = upstream_pool_set_acquire(worker->set, worker->mux->upstreams[i],
+                                          &options->upstreams[i], options->hostname, hold,
+                                          &worker->pools[i], p);
+    return error;
+}
+
+int mux_worker_new_shared(mux *m, upstream_pool_set *set, const upstream_hold *hold,
+                          mux_worker **out, problem *p)
+{
     mux_worker *worker = calloc(1, sizeof(*worker));
     if (worker == NULL)
         return problem_set(p, SMX_E_NOMEM, "out of memory");
     worker->mux = m;
-    worker->loop = loop;
-    worker->log = log;
-    worker->log_arg = log_arg;
+    worker->set = set;
+    worker->loop = upstream_pool_set_loop(set);
+    worker->log = upstream_pool_set_log(set, &worker->log_arg);
     worker->drain_timer.fn = worker_drain_time;
-    worker->pools = calloc(count, sizeof(*worker->pools));
-    worker->tls = calloc(count, sizeof(*worker->tls));
-    int error = worker->pools == NULL || worker->tls == NULL
-                    ? problem_set(p, SMX_E_NOMEM, "out of memory")
-                    : 0;
+    worker->ended.fn = worker_end;
     if (getrandom(&worker->random, sizeof(worker->random), 0) < 0)
         worker->random = (uint64_t)(uintptr_t)worker;
-    for (size_t i = 0; i < count && error == 0; i++)
-        error = worker_open_pool(worker, i, p);
+    int error = worker_open_pools(worker, hold, p);
     if (error != 0) {
         mux_worker_free(worker);
         return error;
@@ -96,6 +52,27 @@ int mux_worker_new(mux *m, smx_loop *loop, smx_log_fn *log, void *log_arg, mux_w
     mux_route_hook_init(&worker->route_hook, m->options);
     *out = worker;
     return 0;
+}
+
+int mux_worker_new(mux *m, smx_loop *loop, smx_log_fn *log, void *log_arg, mux_worker **out,
+                   problem *p)
+{
+    upstream_pool_set *set;
+    int error = upstream_pool_set_new(loop, log, log_arg, &set);
+    if (error != 0)
+        return problem_set(p, error, "%s", smx_error_text(error));
+    error = mux_worker_new_shared(m, set, NULL, out, p);
+    if (error == 0)
+        (*out)->owns_set = true;
+    else
+        upstream_pool_set_free(set);
+    return error;
+}
+
+void mux_worker_activate(mux_worker *worker)
+{
+    for (size_t i = 0; i < worker->mux->options->upstream_count; i++)
+        upstream_pool_configure(worker->pools[i], &worker->mux->options->upstreams[i]);
 }
 
 void mux_worker_set_server(mux_worker *worker, smx_server *server)
@@ -138,33 +115,52 @@ void mux_tell_breaker(mux_worker *worker, const upstream *u, const char *event, 
 
 /* ---- the end ---- */
 
-static void worker_pool_closed(void *arg)
+static void worker_is_drained(void *arg)
 {
     mux_worker *worker = arg;
-    if (--worker->pools_open > 0)
-        return;
-    timer_clear(&worker->drain_timer);
     void (*drained)(void *) = worker->drained;
+    timer_clear(&worker->drain_timer);
     worker->drained = NULL;
     if (drained != NULL)
         drained(worker->drained_arg);
 }
 
-/* Pools close when no delivery needs them any more. */
+/* Shares of pools are of no use when there is no delivery any more. */
+static void worker_leave_pools(mux_worker *worker)
+{
+    for (size_t i = 0; worker->pools != NULL && i < worker->mux->options->upstream_count; i++)
+        upstream_pool_set_release(worker->set, worker->pools[i]);
+    free(worker->pools);
+    worker->pools = NULL;
+}
+
+static void worker_end(loop_turn_end *self)
+{
+    mux_worker *worker = list_member(self, mux_worker, ended);
+    if (worker->drained == NULL || worker->deliveries.count > 0)
+        return;
+    if (!worker->owns_set) {
+        worker_is_drained(worker);
+        return;
+    }
+    worker->cut = true; /* what comes now is refused */
+    worker_leave_pools(worker);
+    upstream_pool_set_close(worker->set, worker_is_drained, worker);
+}
+
 void mux_worker_check_drained(mux_worker *worker)
 {
-    if (worker->drained == NULL || worker->pools_open > 0 || worker->deliveries.count > 0)
-        return;
-    worker->pools_open = worker->mux->options->upstream_count;
-    for (size_t i = 0; i < worker->mux->options->upstream_count; i++)
-        upstream_pool_close(worker->pools[i], worker_pool_closed, worker);
+    if (worker->drained != NULL && worker->deliveries.count == 0)
+        loop_at_turn_end(worker->loop, &worker->ended);
 }
 
 void mux_worker_drain(mux_worker *worker, uint64_t deadline, void (*done)(void *arg), void *arg)
 {
     worker->drained = done;
     worker->drained_arg = arg;
-    timer_set(loop_timers(worker->loop), &worker->drain_timer, deadline);
+    timer_clear(&worker->drain_timer);
+    if (deadline != UINT64_MAX)
+        timer_set(loop_timers(worker->loop), &worker->drain_timer, deadline);
     mux_worker_check_drained(worker);
 }
 
@@ -173,11 +169,9 @@ void mux_worker_free(mux_worker *worker)
     if (worker == NULL)
         return;
     timer_clear(&worker->drain_timer);
-    for (size_t i = 0; i < worker->mux->options->upstream_count; i++) {
-        if (worker->pools != NULL)
-            upstream_pool_free(worker->pools[i]);
-    }
-    free(worker->pools);
-    worker_close_tls(worker);
+    loop_cancel_turn_end(&worker->ended);
+    worker_leave_pools(worker);
+    if (worker->owns_set)
+        upstream_pool_set_free(worker->set);
     free(worker);
 }

@@ -360,8 +360,10 @@ int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
     attempt->started = loop_now(pool->loop);
     attempt->timer.fn = attempt_timeout;
     attempt->later.fn = attempt_later;
-    attempt->waiter = (upstream_waiter){
-        .loop = pool->loop, .granted = attempt_granted, .arg = attempt, .fresh = request->fresh};
+    attempt->waiter = (upstream_waiter){.holder = &pool->holder,
+                                        .granted = attempt_granted,
+                                        .arg = attempt,
+                                        .fresh = request->fresh};
     list_append(&pool->attempts, &attempt->node);
     upstream_count(pool->upstream, UPSTREAM_COUNT_attempts);
     *out = attempt;

@@ -59,7 +59,7 @@ void pool_drop(pool_connection *c)
 /* It has served its share of messages or of time. */
 static bool pool_is_worn(const pool_connection *c)
 {
-    const upstream_options *o = c->pool->options;
+    const upstream_options *o = &c->pool->options;
     return c->pool->ending ||
            c->messages >= pool_setting(o->max_messages_per_connection, MESSAGES_DEFAULT) ||
            loop_now(c->pool->loop) - c->opened >= pool_setting(o->max_age_ms, AGE_DEFAULT_MS);
@@ -216,7 +216,7 @@ int pool_open(upstream_pool *pool, upstream_attempt *attempt)
 static void pool_sweep(timer_entry *self)
 {
     upstream_pool *pool = list_member(self, upstream_pool, sweep);
-    const upstream_options *o = pool->options;
+    const upstream_options *o = &pool->options;
     uint64_t now = loop_now(pool->loop);
     list_node *next;
     for (list_node *n = pool->connections[POOL_IDLE].first; n != NULL; n = next) {
@@ -276,7 +276,7 @@ int upstream_pool_new(smx_loop *loop, upstream *u, const upstream_options *optio
         return SMX_E_NOMEM;
     pool->loop = loop;
     pool->upstream = u;
-    pool->options = options;
+    pool->options = *options;
     pool->client = pool_client_options(options, hostname);
     pool->client.tls_context = tls;
     pool->client.log = log;
@@ -287,6 +287,19 @@ int upstream_pool_new(smx_loop *loop, upstream *u, const upstream_options *optio
     upstream_holder_add(u, &pool->holder);
     *out = pool;
     return 0;
+}
+
+void upstream_pool_configure(upstream_pool *pool, const upstream_options *options)
+{
+    upstream_options *own = &pool->options;
+#define POOL_SETTING(field) own->field = options->field;
+    UPSTREAM_POOL_SETTINGS(POOL_SETTING)
+#undef POOL_SETTING
+    pool->client.connect_timeout_ms = own->connect_timeout_ms;
+    pool->client.banner_timeout_ms = own->command_timeout_ms;
+    pool->client.command_timeout_ms = own->command_timeout_ms;
+    pool->client.data_timeout_ms = own->data_timeout_ms;
+    pool->client.final_timeout_ms = own->final_timeout_ms;
 }
 
 void upstream_pool_close(upstream_pool *pool, void (*closed)(void *arg), void *arg)

@@ -12,10 +12,21 @@
 typedef struct upstream_pool upstream_pool;
 
 /* `options`: how the upstream is reached. `hostname`: ours, for EHLO and against loops. `tls` may be
- * NULL if the upstream never speaks TLS. All must outlive the pool. */
+ * NULL if the upstream never speaks TLS. All must outlive the pool; of the options their strings. */
 SMX_MUST_USE int upstream_pool_new(smx_loop *loop, upstream *u, const upstream_options *options,
                                    const char *hostname, smx_client_tls *tls, smx_log_fn *log,
                                    void *log_arg, upstream_pool **pool);
+
+/* Options that are limits only: those of a newer snapshot hold for what exists already, too. */
+#define UPSTREAM_POOL_SETTINGS(X)                                                                  \
+    X(max_messages_per_connection)                                                                 \
+    X(idle_ms)                                                                                     \
+    X(max_age_ms)                                                                                  \
+    X(connect_timeout_ms)                                                                          \
+    X(command_timeout_ms)                                                                          \
+    X(data_timeout_ms)                                                                             \
+    X(final_timeout_ms)
+void upstream_pool_configure(upstream_pool *pool, const upstream_options *options);
 
 /* What became of an attempt. */
 typedef struct upstream_result {

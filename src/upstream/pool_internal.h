@@ -17,7 +17,7 @@ typedef enum pool_state {
 struct upstream_pool {
     smx_loop *loop;
     upstream *upstream;
-    const upstream_options *options;
+    upstream_options options;
     smx_client_options client; /* what every connection is opened with */
     list connections[POOL_STATES];
     list attempts;

@@ -273,12 +273,13 @@ void upstream_holder_remove(upstream *u, upstream_holder *holder)
     (void)pthread_mutex_unlock(&u->mutex);
 }
 
-/* Asks one worker to give up an idle connection that it was not asked for yet. */
-static void upstream_ask_release(upstream *u, const smx_loop *asker)
+/* Asks one pool to give up an idle connection that it was not asked for yet. The waiter's own has none
+ * to give, unless the waiter needs a fresh one. */
+static void upstream_ask_release(upstream *u)
 {
     for (list_node *n = u->holders.first; n != NULL; n = n->next) {
         upstream_holder *holder = list_member(n, upstream_holder, node);
-        if (holder->loop != asker && holder->idle > holder->asked &&
+        if (holder->idle > holder->asked &&
             smx_loop_post(holder->loop, holder->release, holder->arg) == 0) {
             holder->asked++;
             return;
@@ -290,9 +291,8 @@ void upstream_holder_answer(upstream *u, upstream_holder *holder, bool closed)
 {
     (void)pthread_mutex_lock(&u->mutex);
     holder->asked--;
-    const list_node *first = u->waiters.first;
-    if (!closed && first != NULL)
-        upstream_ask_release(u, list_member(first, upstream_waiter, node)->loop);
+    if (!closed && u->waiters.first != NULL)
+        upstream_ask_release(u);
     (void)pthread_mutex_unlock(&u->mutex);
 }
 
@@ -312,7 +312,7 @@ bool upstream_permit_take(upstream *u, upstream_waiter *waiter)
         u->permits++;
     } else {
         list_append(&u->waiters, &waiter->node);
-        upstream_ask_release(u, waiter->loop);
+        upstream_ask_release(u);
     }
     (void)pthread_mutex_unlock(&u->mutex);
     return taken;
@@ -326,7 +326,7 @@ void upstream_permit_give(upstream *u)
     bool granted = false;
     if (waiter != NULL) {
         list_remove(first); /* before the post: once posted the waiter may be gone at any time */
-        granted = smx_loop_post(waiter->loop, waiter->granted, waiter->arg) == 0;
+        granted = smx_loop_post(waiter->holder->loop, waiter->granted, waiter->arg) == 0;
         if (!granted)
             list_prepend(&u->waiters, first);
     }
@@ -353,7 +353,7 @@ upstream_next upstream_connection_free(upstream *u, upstream_holder *holder,
     upstream_waiter *w = first == NULL ? NULL : list_member(first, upstream_waiter, node);
     if (w == NULL) {
         holder->idle++;
-    } else if (w->loop == holder->loop && !w->fresh) {
+    } else if (w->holder == holder && !w->fresh) {
         list_remove(first);
         *waiter = w;
         next = UPSTREAM_NEXT_WAITER;

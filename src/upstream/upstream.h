@@ -165,16 +165,7 @@ uint64_t upstream_total(const upstream *u, upstream_counter counter);
 
 /* ---- permits: connections over all workers (DESIGN 1.7) ---- */
 
-/* Embedded in whoever waits for a permit. */
-typedef struct upstream_waiter {
-    list_node node;
-    smx_loop *loop;
-    smx_loop_fn *granted; /* posted to `loop` with `arg`: the permit is the waiter's */
-    void *arg;
-    bool fresh; /* a connection that was open before will not do */
-} upstream_waiter;
-
-/* Embedded in each worker's pool: whom to ask for an idle connection when permits run out. */
+/* Embedded in each pool, of which a loop has several while a reload's old one is in use: whom to ask for an idle connection when permits run out. */
 typedef struct upstream_holder {
     list_node node;
     smx_loop *loop;
@@ -183,15 +174,24 @@ typedef struct upstream_holder {
     size_t idle;  /* under the record's mutex, as: */
     size_t asked; /* `release` calls under way */
 } upstream_holder;
+
+/* Embedded in whoever waits for a permit. */
+typedef struct upstream_waiter {
+    list_node node;
+    upstream_holder *holder; /* of its pool */
+    smx_loop_fn *granted; /* posted to the holder's loop with `arg`: the permit is the waiter's */
+    void *arg;
+    bool fresh; /* a connection that was open before will not do */
+} upstream_waiter;
 void upstream_holder_add(upstream *u, upstream_holder *holder);
 void upstream_holder_remove(upstream *u, upstream_holder *holder);
-/* In answer to `release`: whether there was a connection to close. If not, another worker is asked. */
+/* In answer to `release`: whether there was a connection to close. If not, another pool is asked. */
 void upstream_holder_answer(upstream *u, upstream_holder *holder, bool closed);
 /* Whether a `release` call is still to come. */
 bool upstream_holder_is_asked(upstream *u, const upstream_holder *holder);
 
 /* True: the permit is taken. False: the waiter queues, first come first served over all workers, and
- * a worker with an idle connection is asked to close it. */
+ * a pool with an idle connection is asked to close it. */
 SMX_MUST_USE bool upstream_permit_take(upstream *u, upstream_waiter *waiter);
 /* Gives a permit back: to the first waiter, if there is one. */
 void upstream_permit_give(upstream *u);
@@ -202,9 +202,9 @@ SMX_MUST_USE bool upstream_permit_cancel(upstream *u, upstream_waiter *waiter);
 /* What a connection that became free should do. */
 typedef enum upstream_next {
     UPSTREAM_NEXT_IDLE,   /* nobody waits: it is counted as idle with its holder */
-    UPSTREAM_NEXT_WAITER, /* the first waiter is of the same loop: it is *waiter, off the queue now,
+    UPSTREAM_NEXT_WAITER, /* the first waiter is of the same pool: it is *waiter, off the queue now,
                              and gets the connection itself */
-    UPSTREAM_NEXT_CLOSE, /* another worker waits, or somebody who needs a fresh one: close it, so that
+    UPSTREAM_NEXT_CLOSE, /* another pool waits, or somebody who needs a fresh one: close it, so that
                              the permit goes there */
 } upstream_next;
 upstream_next upstream_connection_free(upstream *u, upstream_holder *holder,

@@ -42,12 +42,13 @@ static void upstream_permit__goes_to_waiters_in_their_order(void **state)
     int turn = 0;
     waiting w[3];
     assert_int_equal(smx_loop_new(NULL, &loop), 0);
+    upstream_holder pool = {.loop = loop};
     for (size_t i = 0; i < 3; i++) {
         w[i] = (waiting){.loop = loop, .turn = &turn, .last = i == 2};
-        w[i].waiter = (upstream_waiter){.loop = loop, .granted = on_granted, .arg = &w[i]};
+        w[i].waiter = (upstream_waiter){.holder = &pool, .granted = on_granted, .arg = &w[i]};
     }
-    upstream_waiter holder = {.loop = loop};
-    assert_true(upstream_permit_take(u, &holder));
+    upstream_waiter owner = {.holder = &pool};
+    assert_true(upstream_permit_take(u, &owner));
     for (size_t i = 0; i < 3; i++)
         assert_false(upstream_permit_take(u, &w[i].waiter));
     assert_false(upstream_permit_cancel(u, &w[1].waiter));
@@ -58,7 +59,7 @@ static void upstream_permit__goes_to_waiters_in_their_order(void **state)
     assert_int_equal(w[1].granted, 0);
     assert_int_equal(w[2].granted, 2);
     upstream_permit_give(u);
-    assert_true(upstream_permit_take(u, &holder));
+    assert_true(upstream_permit_take(u, &owner));
     smx_loop_free(loop);
     upstream_free(u);
 }
@@ -71,10 +72,11 @@ static void upstream_permit__a_grant_under_way_is_told_when_cancelled(void **sta
     smx_loop *loop = NULL;
     int turn = 0;
     assert_int_equal(smx_loop_new(NULL, &loop), 0);
+    upstream_holder pool = {.loop = loop};
     waiting w = {.loop = loop, .turn = &turn, .last = true};
-    w.waiter = (upstream_waiter){.loop = loop, .granted = on_granted, .arg = &w};
-    upstream_waiter holder = {.loop = loop};
-    assert_true(upstream_permit_take(u, &holder));
+    w.waiter = (upstream_waiter){.holder = &pool, .granted = on_granted, .arg = &w};
+    upstream_waiter owner = {.holder = &pool};
+    assert_true(upstream_permit_take(u, &owner));
     assert_false(upstream_permit_take(u, &w.waiter));
     upstream_permit_give(u);
     assert_true(upstream_permit_cancel(u, &w.waiter));
@@ -84,15 +86,15 @@ static void upstream_permit__a_grant_under_way_is_told_when_cancelled(void **sta
     upstream_free(u);
 }
 
-static void upstream_connection__a_waiter_of_the_same_worker_gets_it(void **state)
+static void upstream_connection__a_waiter_of_the_same_pool_gets_it(void **state)
 {
     (void)state;
     upstream_options options;
     upstream *u = upstream_with(&options, 1);
     smx_loop *here = (smx_loop *)&options; /* only compared here */
     upstream_holder holder = {.loop = here};
-    upstream_waiter first = {.loop = here};
-    upstream_waiter second = {.loop = here};
+    upstream_waiter first = {.holder = &holder};
+    upstream_waiter second = {.holder = &holder};
     upstream_waiter *next = NULL;
     upstream_holder_add(u, &holder);
     assert_true(upstream_permit_take(u, &first));
@@ -103,7 +105,9 @@ static void upstream_connection__a_waiter_of_the_same_worker_gets_it(void **stat
     assert_false(upstream_permit_take(u, &second));
     assert_int_equal(upstream_connection_free(u, &holder, &next), UPSTREAM_NEXT_WAITER);
     assert_ptr_equal(next, &second);
-    upstream_waiter stranger = {.loop = (smx_loop *)&holder};
+    /* The old configuration's pool on the same loop may have other credentials. */
+    upstream_holder other = {.loop = here};
+    upstream_waiter stranger = {.holder = &other};
     assert_false(upstream_permit_take(u, &stranger));
     assert_int_equal(upstream_connection_free(u, &holder, &next), UPSTREAM_NEXT_CLOSE);
     assert_false(upstream_permit_cancel(u, &stranger));
@@ -147,7 +151,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(upstream_permit__goes_to_waiters_in_their_order),
         cmocka_unit_test(upstream_permit__a_grant_under_way_is_told_when_cancelled),
-        cmocka_unit_test(upstream_connection__a_waiter_of_the_same_worker_gets_it),
+        cmocka_unit_test(upstream_connection__a_waiter_of_the_same_pool_gets_it),
         cmocka_unit_test(upstream_suspension__doubles_up_to_six_hours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
