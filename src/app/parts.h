@@ -27,8 +27,10 @@ bool upstreams_read_inline(config_reader *reader, const yaml_entry *entry, size_
 bool upstreams_find(const config *c, smx_slice name, size_t *index);
 
 /* ---- users, and the plans that they share with routes ---- */
-part_read_fn users_read, users_read_allow_from, users_read_selector, users_read_upstreams;
-part_write_fn users_write, users_write_allow_from, users_write_selector, users_write_upstreams;
+part_read_fn users_read, users_read_add_missing, users_read_allow_from, users_read_selector,
+    users_read_upstreams;
+part_write_fn users_write, users_write_add_missing, users_write_allow_from, users_write_selector,
+    users_write_upstreams;
 /* A problem, with the nearest name, if no user is called so. */
 void users_check_name(config_reader *reader, const yaml_node *name);
 void users_check(config_reader *reader);

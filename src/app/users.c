@@ -26,6 +26,20 @@ void users_read_allow_from(config_reader *reader, const yaml_entry *entry, void 
     options->user.allow_from_count = filled;
 }
 
+static const char *const MISSING_WORDS[] = {"date", "message-id", NULL};
+
+void users_read_add_missing(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    mux_plan *plan = target;
+    const yaml_entry *items;
+    size_t count = reader_list(entry, &items);
+    for (size_t i = 0; i < count; i++) {
+        size_t index;
+        if (reader_word(reader, &items[i], MISSING_WORDS, NULL, &index))
+            plan->add_missing |= 1U << index;
+    }
+}
+
 static bool is_script(smx_slice text)
 {
     static const char *const ENDS[] = {".so", ".lua", ".star"};
@@ -321,6 +335,22 @@ void users_write_allow_from(config_writer *writer, const void *target)
     for (size_t i = 0; i < options->user.allow_from_count; i++) {
         writer_text(writer, i == 0 ? "" : ", ");
         writer_scalar(writer, options->user.allow_from[i]);
+    }
+    writer_text(writer, "]\n");
+}
+
+void users_write_add_missing(config_writer *writer, const void *target)
+{
+    const mux_plan *plan = target;
+    const char *separator = "";
+    writer_key(writer, "add_missing");
+    writer_text(writer, " [");
+    for (size_t i = 0; MISSING_WORDS[i] != NULL; i++) {
+        if ((plan->add_missing >> i & 1U) == 0)
+            continue;
+        writer_text(writer, separator);
+        writer_text(writer, MISSING_WORDS[i]);
+        separator = ", ";
     }
     writer_text(writer, "]\n");
 }

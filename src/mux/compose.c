@@ -1,10 +1,11 @@
-/* What an attempt sends: our Received field, the header section as it is to leave through this
+/* What an attempt sends: our Received field and what the message lacks, the header section as it is to leave through this
  * upstream, the envelope (DESIGN 4.11). Everything else stays as it came, octet for octet. */
 #include "mux/compose.h"
 
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "mail/missing_fields.h"
 #include "mail/rewrite_from.h"
 
 static smx_slice compose_tls(const smx_session_view *session, char *text, size_t capacity)
@@ -47,12 +48,27 @@ static int compose_received(composition *c, const char *hostname, mux_received k
     return error;
 }
 
+static int compose_missing(composition *c, const char *hostname, uint32_t kinds)
+{
+    const missing_fields wanted = {
+        .date = (kinds & MUX_ADD_DATE) != 0,
+        .message_id = (kinds & MUX_ADD_MESSAGE_ID) != 0,
+        .wall_ms = smx_transaction_started(c->tx),
+        .id = smx_transaction_id(c->tx),
+        .host = slice_of_text(hostname),
+    };
+    smx_slice header = smx_transaction_header(c->tx);
+    return header.data == NULL ? SMX_E_NOMEM : missing_fields_write(&wanted, header, &c->header);
+}
+
 int compose_begin(composition *c, smx_transaction *tx, const char *hostname, const mux_plan *plan)
 {
     *c = (composition){.tx = tx};
     int error = 0;
     if (plan->received != MUX_RECEIVED_OFF)
         error = compose_received(c, hostname, plan->received);
+    if (error == 0 && plan->add_missing != 0)
+        error = compose_missing(c, hostname, plan->add_missing);
     c->added = buffer_length(&c->header);
     return error;
 }
