@@ -365,9 +365,32 @@ static void app_config__a_file_that_is_not_there_is_named(void **state)
     buffer_free(&text);
 }
 
+static void app_config__add_missing_is_a_plan_s_and_a_route_may_take_it_back(void **state)
+{
+    (void)state;
+    config *c =
+        config_of(LISTENERS UPSTREAMS
+                  "users: [{email: u, password: p, upstreams: [one], add_missing: [message-id, "
+                  "date]}]\n"
+                  "routes: [{match: {}, upstreams: [one], add_missing: []}, "
+                  "{match: {}, upstreams: [one], add_missing: date}, "
+                  "{match: {}, upstreams: [one]}]\n");
+    assert_int_equal(c->users[0].plan.add_missing, MUX_ADD_DATE | MUX_ADD_MESSAGE_ID);
+    assert_int_equal(c->routes[0].given >> MUX_PLAN_BIT_add_missing & 1U, 1);
+    assert_int_equal(c->routes[0].plan.add_missing, 0);
+    assert_int_equal(c->routes[1].plan.add_missing, MUX_ADD_DATE);
+    assert_int_equal(c->routes[2].given >> MUX_PLAN_BIT_add_missing & 1U, 0);
+    char *text = print_of(c);
+    assert_non_null(strstr(text, "    add_missing: [date, message-id]\n"));
+    assert_non_null(strstr(text, "    add_missing: []\n"));
+    config_free(c);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(app_config__add_missing_is_a_plan_s_and_a_route_may_take_it_back),
         cmocka_unit_test(app_config__every_key_of_a_listener_is_read),
         cmocka_unit_test(app_config__every_key_of_an_upstream_is_read),
         cmocka_unit_test(app_config__every_key_of_a_user_is_read),
