@@ -105,6 +105,7 @@ class Result:
     copies: list  # the messages that each of its upstreams has, in order
     summary: dict
     failures: list  # log lines of attempts that failed
+    opened: list  # its own upstreams whose breaker opened
 
 
 def make_faulty(stage, case, contexts):
@@ -117,7 +118,8 @@ def make_faulty(stage, case, contexts):
 
 
 def upstream_of(provider, case, ca):
-    options = {"url": provider.url, "user": "upstream-user", "pass": PASSWORD}
+    options = {"url": provider.url, "user": "upstream-user", "pass": PASSWORD,
+               "breaker": {"failures": 1, "pause": "10m"}}
     if provider.tls:
         options["ca"] = ca
     if case.row.fault == "stall" and case.row.phase in TIMEOUTS:
@@ -153,7 +155,8 @@ def run_case(mux, case, faulty, shared):
     mark = b"Message-ID: <%s@example.com>\r\n" % case.name.encode()
     copies = [sum(mark in one.data for one in list(providers[name].messages))
               for name in case.upstreams]
-    return Result(reply, faulty, copies, summary, failures)
+    opened = [name for name in case.faulty if mux.find("breaker_opened", upstream=name)]
+    return Result(reply, faulty, copies, summary, failures, opened)
 
 
 def run_all(stage, cases, contexts, ca):

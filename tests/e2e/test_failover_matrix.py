@@ -221,6 +221,11 @@ class Expected:
     copies: list  # of each provider, in the user's order
     event: str  # of the faulty provider, in the log
     connections: int  # to the faulty provider
+    opened: int = 0  # breakers
+
+
+# DESIGN 4.8: "open after N consecutive failures in connect to EHLO"; N is 1 here.
+COUNTED_BY_BREAKER = ("connect", "tls", "banner", "ehlo", "starttls")
 
 
 def expect(case):
@@ -247,11 +252,13 @@ def expect(case):
         event = "upstream_suspended"
     if row.verdict == "again":
         connections = 2
+    opened = int(row.phase in COUNTED_BY_BREAKER)
     if case.position != "all":
-        return Expected((250, "2.0.0"), "delivered", attempts + 1, [*others, 0, 1], event, connections)
+        return Expected((250, "2.0.0"), "delivered", attempts + 1, [*others, 0, 1], event, connections,
+                        opened)
     if row.verdict == "next-5xx":
         return Expected(reply_of(row.fault), "rejected", 2, [0, 0], event, connections)
-    return Expected((451, "4.4.1"), "deferred", 2, [0, 0], event, connections)
+    return Expected((451, "4.4.1"), "deferred", 2, [0, 0], event, connections, 2 * opened)
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +293,7 @@ def test_matrix__fault(results, case):
         assert len(events) == 1, result.failures
         assert events[0][0] == expected.event and events[0][1] in case.row.logged
     assert result.faulty[0].connections == expected.connections
+    assert len(result.opened) == expected.opened
     if expected.told == (451, "4.4.1"):
         assert f"{name}: " in result.reply.text  # the reasons, by provider
 
