@@ -54,6 +54,7 @@ class Session:
     server_name: str = None
     pipelined: int = 0  # commands that had come before the reply to the one before
     ended: bool = False
+    closing: bool = False  # QUIT came
 
     def verbs(self):
         return [line.split(" ")[0].split(":")[0].upper() for line in self.commands]
@@ -72,7 +73,8 @@ class Provider:
 
     Phases: connect tls banner ehlo starttls auth mail rcpt data body dot after-dot quit.
     What: refuse and stall (of connect), close, reset, stall, garbage, oversize, a reply as
-    "451 4.3.0 not now" (421 closes behind it), octets that are sent as they are, or None for nothing.
+    "451 4.3.0 not now" (421 closes behind it), octets that are sent as they are, None for nothing, or a
+    function of the connection that returns one of these.
     """
 
     def __init__(self, faults=None, *, tls=None, context=None, users=None, mechanisms="PLAIN LOGIN",
@@ -84,6 +86,7 @@ class Provider:
         self.extensions, self.latency, self.slow_dot = tuple(extensions), latency, slow_dot
         self.hello = hello
         self.messages, self.sessions = [], []
+        self.open, self.most_open = 0, 0  # connections at a time; one is over with its QUIT
         self.before_dot = threading.Event()  # a body is on its way
         self.lock = threading.Lock()
         self.released = threading.Event()
@@ -130,6 +133,8 @@ class Provider:
                 session = Session(len(self.sessions))
                 self.sessions.append(session)
                 self.sockets.add(sock)
+                self.open += 1
+                self.most_open = max(self.most_open, self.open)
             threading.Thread(target=Connection(self, sock, session).run, daemon=True).start()
 
     def close(self):
@@ -155,6 +160,12 @@ class Provider:
 
     def commands(self):
         return [line for session in list(self.sessions) for line in list(session.commands)]
+
+    def leaves(self, session):
+        """The client of this session closes it, or did."""
+        with self.lock:
+            self.open -= not session.closing
+            session.closing = True
 
     def take_fault(self, phase):
         with self.lock:
@@ -189,6 +200,7 @@ class Connection:
         except (Over, OSError, ValueError, struct.error):
             pass
         finally:
+            self.provider.leaves(self.session)
             self.session.ended = True
             self.provider.sockets.discard(self.raw)
             self.sock.close()
@@ -227,6 +239,8 @@ class Connection:
             return False
         if callable(fault):
             fault = fault(self)
+            if fault is None:
+                return False
         if fault == "stall":
             self.provider.released.wait()
             raise Over
@@ -324,6 +338,7 @@ class Connection:
         self.send(b"250 2.0.0 ok\r\n")
 
     def do_quit(self, _rest):
+        self.provider.leaves(self.session)
         if not self.act("quit"):
             self.send(b"221 2.0.0 bye\r\n")
         raise Over
