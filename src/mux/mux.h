@@ -53,6 +53,7 @@ typedef struct mux_plan {
     uint32_t dedup_window_ms; /* 0: off */
     mux_received received;
     uint32_t add_missing; /* bits of mux_missing */
+    quota_limits limits;
 } mux_plan;
 
 /* The keys that a route may leave to the user: the field, and its name in the file. */

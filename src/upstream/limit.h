@@ -27,6 +27,12 @@ typedef struct quota_limit {
     char zone[QUOTA_ZONE]; /* "" without calendar */
 } quota_limit;
 
+/* Some of them, owned by whoever made them. */
+typedef struct quota_limits {
+    const quota_limit *items;
+    size_t count;
+} quota_limits;
+
 /* SMX_E_SYNTAX, SMX_E_RANGE, SMX_E_NOTFOUND (no such zone), SMX_E_NOMEM; the problem says what was
  * expected. */
 SMX_MUST_USE int quota_limit_parse(smx_slice text, quota_limit *limit, problem *p);

@@ -12,6 +12,7 @@
 #include "base/problem.h"
 #include "smx/client.h"
 #include "upstream/breaker.h"
+#include "upstream/limit.h"
 #include "upstream/rules.h"
 
 typedef struct upstream_options {
@@ -50,6 +51,7 @@ typedef struct upstream_options {
     breaker_options breaker;
     uint32_t probe_ms; /* how often it is tried out when it has nothing to do; 0: never */
     uint32_t pace_ms;  /* how long a quota of up to a minute may delay a message; 0: 5000 */
+    quota_limits limits;
 } upstream_options;
 
 /* Reads a URL of DESIGN section 2 (smtp:// smtp+tls:// smtp+notls:// smtps:// lmtp:// smtp+unix:
