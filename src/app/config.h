@@ -24,6 +24,7 @@ typedef struct config {
     mux_route_options *routes;
     size_t route_count;
     uint64_t memory_limit; /* 0: none */
+    const char *store;     /* its URL */
     const char *temp_dir;  /* NULL: TMPDIR, or /tmp */
     uint32_t threads;
     uint32_t drain_timeout_ms;

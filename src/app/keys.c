@@ -69,6 +69,14 @@ static const config_key top_keys[] = {
      KEY_AT(config, temp_dir),
      .otherwise = "`TMPDIR`, or `/tmp`",
      .doc = "folder for messages over 256 KiB while they pass"},
+    {.name = "store",
+     .kind = KEY_CUSTOM,
+     .type = "URL",
+     .read = limits_read_store,
+     .write = limits_write_store,
+     .initial = "memory:",
+     .doc = "where amounts used of limits are kept: `sqlite:/path/of/a/file`, or `memory:`, which "
+            "a restart forgets"},
     {.name = "threads",
      .kind = KEY_NUMBER,
      KEY_AT(config, threads),
@@ -88,7 +96,6 @@ static const config_key top_keys[] = {
      .doc = "what is written on standard error, and how"},
     LATER("hooks"),
     LATER("spool"),
-    LATER("store"),
     LATER("admin"),
     LATER("alerts"),
 };

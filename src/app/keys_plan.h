@@ -44,6 +44,14 @@
      .words = RECEIVED_WORDS,
      PLAN_INITIAL("full"),
      .doc = "the Received field that is added: whole, without the client's address, or none"},
+    {.name = "limits",
+     .kind = KEY_CUSTOM,
+     .type = "list of limits",
+     KEY_AT(PLAN_OF, plan.limits),
+     .read = limits_read,
+     .write = limits_write,
+     .doc = "what may be sent in all, such as `100/hour`; more is answered 450. Written as an "
+            "upstream's"},
     {.name = "add_missing",
      .kind = KEY_CUSTOM,
      .type = "list of `date` and `message-id`",
@@ -53,5 +61,4 @@
      .doc = "fields that are added to messages which lack them"},
     LATER("delivery"),
     LATER("dedup_window"),
-    LATER("limits"),
     /* clang-format on */

@@ -43,6 +43,10 @@ void routes_check(config_reader *reader);
 /* The time zones that they hold. */
 void routes_free(config *c);
 
+/* ---- limits and where they are kept ---- */
+part_read_fn limits_read, limits_read_store;
+part_write_fn limits_write, limits_write_store;
+
 /* ---- the Go program's file ---- */
 part_read_fn go_form_read_selector, go_form_read_downstreams;
 /* True for a file with `downstreams` or `selector_algo_path`. */

@@ -4,27 +4,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ALL_KEYS                                                                                    \
-    "hostname: mux.example.com\nworkers: 3\nmemory_limit: 64MiB\ntemp_dir: /tmp\nthreads: 4\n"      \
-    "drain_timeout: 90s\nlog: {format: json, level: warn, anonymize: true}\n"                       \
-    "listeners:\n"                                                                                  \
-    "  - listen: '[::1]:2525'\n    tls: off\n    auth: optional\n    allow_insecure_auth: true\n"   \
-    "    trust: {10.0.0.0/8: v, '2001:db8::/32': u}\n    proxy_protocol: [10.1.2.3]\n"              \
-    "    xclient: 10.0.0.2/31\n    max_size: 10M\n    max_recipients: 7\n    max_connections: 8\n"  \
-    "    max_connections_per_client: 2\n    idle_timeout: 10m\n    min_rate: 100\n"                 \
-    "    bare_newline: normalize\n"                                                                 \
-    "upstreams:\n"                                                                                  \
-    "  one:\n    url: smtp://mail.example.com\n    user: a\n    pass: b\n    auth: scram-sha-256\n" \
-    "    rewrite_from: me@example.com\n    reply_to: add\n    max_connections: 5\n"                 \
-    "    max_messages_per_connection: 6\n    idle: 1s\n    max_age: 2m\n"                           \
-    "    timeouts: {connect: 1s, command: 2s, data: 3s, final: 4m}\n    source: 127.0.0.1\n"        \
-    "    family: ipv4\n    tls_verify: true\n"                                                      \
-    "  two: {url: 'smtp+tls://two.example', tls_verify: false}\n"                                   \
-    "  three: {url: 'smtp+unix:/run/mail.sock', user: x, pass: y}\n"                                \
-    "users:\n"                                                                                      \
-    "  - email: u\n    password: p\n    allow_from: ['*@example.com', '<>']\n"                      \
-    "    selector: round-robin\n    upstreams: [{one: 3, two: 1}, three, {url: 'smtps://a.b'}]\n"   \
-    "    deadline: 1m\n    on_unknown: failover\n    received: no-client\n"                         \
+#define ALL_KEYS                                                                                       \
+    "hostname: mux.example.com\nworkers: 3\nmemory_limit: 64MiB\ntemp_dir: /tmp\nthreads: 4\n"         \
+    "drain_timeout: 90s\nstore: 'sqlite:/x/y.db'\nlog: {format: json, level: warn, anonymize: true}\n" \
+    "listeners:\n"                                                                                     \
+    "  - listen: '[::1]:2525'\n    tls: off\n    auth: optional\n    allow_insecure_auth: true\n"      \
+    "    trust: {10.0.0.0/8: v, '2001:db8::/32': u}\n    proxy_protocol: [10.1.2.3]\n"                 \
+    "    xclient: 10.0.0.2/31\n    max_size: 10M\n    max_recipients: 7\n    max_connections: 8\n"     \
+    "    max_connections_per_client: 2\n    idle_timeout: 10m\n    min_rate: 100\n"                    \
+    "    bare_newline: normalize\n"                                                                    \
+    "upstreams:\n"                                                                                     \
+    "  one:\n    url: smtp://mail.example.com\n    user: a\n    pass: b\n    auth: scram-sha-256\n"    \
+    "    rewrite_from: me@example.com\n    reply_to: add\n    max_connections: 5\n"                    \
+    "    max_messages_per_connection: 6\n    idle: 1s\n    max_age: 2m\n"                              \
+    "    timeouts: {connect: 1s, command: 2s, data: 3s, final: 4m}\n    source: 127.0.0.1\n"           \
+    "    family: ipv4\n    tls_verify: true\n    pace: 2s\n"                                           \
+    "    limits: [14 recipients/s, 50_000 recipients/day calendar Europe/Berlin]\n"                    \
+    "  two: {url: 'smtp+tls://two.example', tls_verify: false}\n"                                      \
+    "  three: {url: 'smtp+unix:/run/mail.sock', user: x, pass: y}\n"                                   \
+    "users:\n"                                                                                         \
+    "  - email: u\n    password: p\n    allow_from: ['*@example.com', '<>']\n"                         \
+    "    selector: round-robin\n    upstreams: [{one: 3, two: 1}, three, {url: 'smtps://a.b'}]\n"      \
+    "    deadline: 1m\n    on_unknown: failover\n    received: no-client\n    limits: 100/h\n"         \
     "  - {email: v, upstreams: {two: 1}}\n"
 
 static void app_config__every_key_of_a_listener_is_read(void **state)
@@ -80,6 +81,10 @@ static void app_config__every_key_of_an_upstream_is_read(void **state)
     assert_int_equal(u->final_timeout_ms, 240000);
     assert_string_equal(u->source, "127.0.0.1");
     assert_int_equal(u->family, 4);
+    assert_int_equal(u->pace_ms, 2000);
+    assert_int_equal(u->limits.count, 2);
+    assert_int_equal(u->limits.items[1].amount, 50000);
+    assert_string_equal(u->limits.items[1].zone, "Europe/Berlin");
     assert_int_equal(u->tls, SMX_TLS_IF_OFFERED);
     assert_int_equal(u->verify, SMX_VERIFY_REQUIRED);
     assert_int_equal(u[1].verify, SMX_VERIFY_NEVER);
@@ -109,6 +114,8 @@ static void app_config__every_key_of_a_user_is_read(void **state)
     assert_int_equal(u->plan.deadline_ms, 60000);
     assert_int_equal(u->plan.on_unknown, MUX_UNKNOWN_FAILOVER);
     assert_int_equal(u->plan.received, MUX_RECEIVED_NO_CLIENT);
+    assert_int_equal(u->plan.limits.count, 1);
+    assert_string_equal(u->plan.limits.items[0].text, "100/h");
     assert_null(u[1].user.allow_from);
     assert_int_equal(u[1].user.secret.len, 0);
     assert_int_equal(u[1].plan.choice_count, 1);
@@ -124,6 +131,7 @@ static void app_config__every_other_key_is_read(void **state)
     assert_int_equal(c->workers, 3);
     assert_int_equal(c->memory_limit, 64 << 20);
     assert_string_equal(c->temp_dir, "/tmp");
+    assert_string_equal(c->store, "sqlite:/x/y.db");
     assert_int_equal(c->threads, 4);
     assert_int_equal(c->drain_timeout_ms, 90000);
     assert_int_equal(c->log.format, LOG_JSON);
@@ -141,11 +149,14 @@ static void app_config__absent_keys_have_their_defaults(void **state)
     assert_true(strlen(c->hostname) > 0);
     assert_int_equal(c->threads, 32);
     assert_int_equal(c->drain_timeout_ms, 30000);
+    assert_string_equal(c->store, "memory:");
     assert_int_equal(c->log.level, SMX_LOG_INFO);
     assert_int_equal(c->listeners[0].auth, SMX_AUTH_REQUIRED);
     assert_int_equal(c->listeners[0].max_size, 25 << 20);
     assert_int_equal(c->listeners[0].idle_timeout_ms, 300000);
     assert_int_equal(c->upstreams[0].max_connections, 20);
+    assert_int_equal(c->upstreams[0].limits.count, 0);
+    assert_int_equal(c->upstreams[0].pace_ms, 5000);
     assert_int_equal(c->upstreams[0].final_timeout_ms, 600000);
     assert_int_equal(c->upstreams[0].verify, SMX_VERIFY_IF_AUTH);
     assert_string_equal(c->users[0].plan.selector->name, "failover");

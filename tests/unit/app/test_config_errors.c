@@ -38,11 +38,10 @@ static const mistake MISTAKES[] = {
     {"key_without_value", "workers:\n" LISTENERS UPSTREAMS USERS,
      "1:1: `workers` has no value; leave the key out to have its default\n"},
     {"required_key_without_value", LISTENERS UPSTREAMS "users:\n", "3:1: `users` has no value\n"},
-    {"later_keys",
-     "hooks: []\nspool: /x\nstore: x\nadmin: {}\nalerts: x\n" LISTENERS UPSTREAMS USERS,
+    {"later_keys", "hooks: []\nspool: /x\nadmin: {}\nalerts: x\n" LISTENERS UPSTREAMS USERS,
      "1:1: `hooks` is not in this version\n"
-     "2:1: `spool` is not in this version\n3:1: `store` is not in this version\n"
-     "4:1: `admin` is not in this version\n5:1: `alerts` is not in this version\n"},
+     "2:1: `spool` is not in this version\n"
+     "3:1: `admin` is not in this version\n4:1: `alerts` is not in this version\n"},
     /* values */
     {"number_too_small", "workers: 0\n" LISTENERS UPSTREAMS USERS,
      "1:10: `workers` must be from 1 to 256, found `0`\n"},
@@ -175,9 +174,8 @@ static const mistake MISTAKES[] = {
     {"rewrite_to_no_address", UP("rewrite_from: me"),
      "2:46: expected an address such as me@example.com, found `me`\n"},
     {"family_is_a_number", UP("family: 4"), "2:54: expected `any`, `ipv4` or `ipv6`, found `4`\n"},
-    {"later_keys_of_an_upstream", UP("limits: [], oauth2: {}, pin: x"),
-     "2:46: `limits` is not in this version\n"
-     "2:58: `oauth2` is not in this version\n2:70: `pin` is not in this version\n"},
+    {"later_keys_of_an_upstream", UP("oauth2: {}, pin: x"),
+     "2:46: `oauth2` is not in this version\n2:58: `pin` is not in this version\n"},
     {"unknown_timeout", UP("timeouts: {conect: 5s}"),
      "2:57: unknown key `conect` in this mapping `timeouts`; did you mean `connect`?\n"},
     /* users */
@@ -215,9 +213,26 @@ static const mistake MISTAKES[] = {
      "3:30: warning: `********` is what `check --print` shows instead of a secret; put the secret "
      "here\n"},
     {"later_keys_of_a_user",
-     USER("password: p, upstreams: [one], delivery: cut-through, dedup_window: 1h, limits: []"),
-     "3:51: `delivery` is not in this version\n3:74: `dedup_window` is not in this version\n"
-     "3:92: `limits` is not in this version\n"},
+     USER("password: p, upstreams: [one], delivery: cut-through, dedup_window: 1h"),
+     "3:51: `delivery` is not in this version\n3:74: `dedup_window` is not in this version\n"},
+    /* limits */
+    {"limit_that_is_none", UP("limits: [5/day, 10k/day]"),
+     "2:62: `10k` is no number: a limit is written `N [messages|recipients]/window [calendar "
+     "[ZONE]]`, such as `500 recipients/day`\n"},
+    {"limit_of_a_user", USER("password: p, upstreams: [one], limits: [5/fortnight]"),
+     "3:60: `fortnight` is no window: write s, minute, hour, day, week or month, or a length such "
+     "as `5m` or `90s`\n"},
+    {"limit_that_is_no_text", UP("limits: [[5/day]]"),
+     "2:56: expected a limit, such as `500 recipients/day`, found a list\n"},
+    {"limits_that_count_the_same", UP("limits: [5/day, 9/s, 7 messages/24h]"),
+     "2:67: `7 messages/24h` counts the same as `5/day`: write one of them\n"},
+    {"store_of_another_kind", "store: redis:x\n" LISTENERS UPSTREAMS USERS,
+     "1:8: `redis:x` is no store: write `sqlite:/path/of/a/file` or `memory:`\n"},
+    {"store_without_a_path", "store: 'sqlite:state.db'\n" LISTENERS UPSTREAMS USERS,
+     "1:8: `sqlite:` takes the whole path of a file, such as "
+     "`sqlite:/var/lib/smtpmux/state.db`\n"},
+    {"store_of_a_cluster_is_later", "store: 'postgresql://db/x'\n" LISTENERS UPSTREAMS USERS,
+     "1:8: a store in PostgreSQL is not in this version: write `sqlite:/path/of/a/file`\n"},
 };
 
 static void mistake_is_told(void **state)
