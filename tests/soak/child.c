@@ -16,9 +16,10 @@ static const struct plan {
     const char *keys;
     unsigned providers[SOAK_PROVIDERS];
 } PLANS[SOAK_USERS] = {
-    {"selector: failover", {4, 2, 0, 9}},    {"selector: failover", {5, 1, 3, 9}},
-    {"selector: round-robin", {1, 2, 3, 9}}, {"selector: round-robin", {0, 4, 5, 3, 9}},
-    {"selector: round-robin", {2, 5, 9}},    {"selector: failover", {4, 5, 9}},
+    {"selector: failover", {4, 2, 0, 9}},      {"selector: failover", {5, 1, 3, 9}},
+    {"selector: round-robin", {1, 2, 3, 9}},   {"selector: round-robin", {0, 4, 5, 3, 9}},
+    {"selector: weighted", {2, 5, 9}},         {"selector: random", {4, 5, 1, 9}},
+    {"selector: least-latency", {0, 3, 4, 9}}, {"selector: hash", {5, 4, 2, 9}},
 };
 
 static const char *const OUTCOME_WORDS[OUTCOMES] = {
@@ -77,6 +78,7 @@ static void write_config(const child_options *o, const char *path)
                       "  %s:\n"
                       "    url: smtp+notls://127.0.0.1:%u\n"
                       "    max_connections: 12\n"
+                      "    breaker: {failures: 3, pause: 100ms, max_pause: 1s}\n"
                       "    timeouts: {connect: 2s, command: 2s, data: 2s, final: 3s}\n",
                       provider_name(i), provider_port(o->providers[i]));
     write_users(file);
