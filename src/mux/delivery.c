@@ -169,15 +169,17 @@ static int delivery_try(delivery *d, uint64_t now)
 {
     size_t index = delivery_index(d, d->next);
     bool other = delivery_has_other(d, now);
+    const upstream_options *o = mux_upstream_options(d->worker->mux, index);
     upstream_request request = {
         .deadline = d->deadline,
+        .rules = o->rules,
+        .rule_count = o->rule_count,
         .connect_ms = other ? CONNECT_MS : 0,
         .data_ms = other ? DATA_MS : 0,
         .done = delivery_attempt_done,
         .arg = d,
     };
-    int error =
-        compose_for(&d->sent, mux_upstream_options(d->worker->mux, index), &request.submission);
+    int error = compose_for(&d->sent, o, &request.submission);
     if (error == 0)
         error = upstream_pool_submit(d->worker->pools[index], &request, &d->attempt);
     if (error == 0)

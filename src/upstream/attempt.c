@@ -239,12 +239,14 @@ void attempt_fresh_is_dead(upstream_attempt *attempt)
 }
 
 /* 421 says that this connection is over, not that the provider would not take the message; 4.7.x says
- * that it does not like us (DESIGN 4.3). */
+ * that it does not like us (DESIGN 4.3), and a rule says what it is. */
 static bool attempt_is_mere_421(const upstream_attempt *attempt, const smx_client_result *r)
 {
     return !attempt->retried_421 && !attempt->answered && r->reply.code == 421 &&
            r->phase < SMX_CLIENT_PHASE_FINAL && r->phase >= SMX_CLIENT_PHASE_MAIL &&
-           !(r->reply.enhanced.class_digit == 4 && r->reply.enhanced.subject == 7);
+           !(r->reply.enhanced.class_digit == 4 && r->reply.enhanced.subject == 7) &&
+           upstream_rules_match(attempt->request.rules, attempt->request.rule_count, r->phase,
+                                &r->reply) == NULL;
 }
 
 static bool attempt_try_again(upstream_attempt *attempt, const smx_client_result *r)

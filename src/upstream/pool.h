@@ -48,6 +48,8 @@ typedef struct upstream_request {
     uint32_t connect_ms;       /* for the connection, if it is a fresh one; 0: up to the deadline */
     uint32_t data_ms;          /* from there to the reply to DATA; 0: up to the deadline */
     bool fresh;                /* a connection that was open before will not do */
+    const upstream_rule *rules; /* what its replies mean: a 421 that fits one is not tried again */
+    size_t rule_count;
     void (*done)(void *arg, const upstream_result *result);
     /* Of a submission in steps: the reply to a recipient. NULL: not told. */
     void (*recipient)(void *arg, size_t index, const smx_reply *reply);
@@ -55,7 +57,7 @@ typedef struct upstream_request {
 } upstream_request;
 
 /* Begins an attempt. `done` is called once, never from within. A reused connection lost before its
- * first reply is replaced by a fresh one, not counted; 421 with an enhanced code other than 4.7.x:
+ * first reply is replaced by a fresh one, not counted; 421 with an enhanced code other than 4.7.x, that no rule names:
  * once more on a fresh one (DESIGN 4.3), unless the reply to a recipient was told already: then that
  * is the owner's to do. */
 SMX_MUST_USE int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,

@@ -27,6 +27,8 @@ typedef struct site {
     size_t taken; /* messages that the sink took */
     size_t told;
     bool closed;
+    upstream_rule rule; /* `rule_count` of them: what replies mean */
+    size_t rule_count;
 } site;
 
 /* One attempt's end. */
@@ -155,6 +157,8 @@ static void site_submit_within(site *s, told *t, uint64_t patience)
     upstream_request request = {
         .submission = {.envelope = &s->envelope, .header = s->header, .all_or_nothing = true},
         .deadline = loop_now(s->loop) + patience,
+        .rules = &s->rule,
+        .rule_count = s->rule_count,
         .done = site_on_done,
         .arg = t,
     };
@@ -318,6 +322,22 @@ static void pool__421_is_tried_once_more(void **state)
     assert_int_equal(t.code, 421);
     assert_int_equal(t.tries, 2);
     assert_int_equal(site_connections(s), 2);
+}
+
+static void pool__421_that_a_rule_names_is_not_tried_again(void **state)
+{
+    site *s = *state;
+    told t;
+    site_open(s);
+    site_faults(s, "mail:421");
+    s->rule_count = 1;
+    assert_int_equal(upstream_rule_parse(SMX_SLICE("421 *nothing alike*"), &s->rule, NULL), 0);
+    site_send(s, &t);
+    assert_int_equal(t.tries, 2);
+    assert_int_equal(upstream_rule_parse(SMX_SLICE("421 *demand*"), &s->rule, NULL), 0);
+    site_send(s, &t);
+    assert_int_equal(t.code, 421);
+    assert_int_equal(t.tries, 1);
 }
 
 static void pool__a_refusal_is_not_tried_again(void **state)
@@ -645,6 +665,7 @@ int main(void)
         POOL_TEST(pool__a_reused_connection_that_was_lost_is_replaced),
         POOL_TEST(pool__a_dead_idle_connection_is_passed_over),
         POOL_TEST(pool__421_is_tried_once_more),
+        POOL_TEST(pool__421_that_a_rule_names_is_not_tried_again),
         POOL_TEST(pool__a_refusal_is_not_tried_again),
         POOL_TEST(pool__lost_behind_the_dot_is_unknown_and_not_tried_again),
         POOL_TEST(pool__the_deadline_ends_the_waiting_for_a_permit),
