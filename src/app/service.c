@@ -26,7 +26,7 @@ static int open_shared(service *s, problem *p)
     const smx_shared_options options = {
         .version = SMX_SHARED_VERSION, .threads = c->threads, .memory_limit = c->memory_limit};
     s->mux_options = config_mux_options(c);
-    int error = mux_state_new(&s->state);
+    int error = mux_state_new(NULL, &s->state);
     if (error == 0)
         error = mux_new(&s->mux_options, s->state, &s->mux);
     if (error == 0)

@@ -2,6 +2,8 @@
  * until one takes it, or refuses it for good, or nobody knows (DESIGN 4.1 to 4.5).
  *
  * A delivery lives in its transaction's memory and is gone with the reply. */
+#include "base/clock.h"
+#include "mux/admission.h"
 #include "mux/compose.h"
 #include "mux/mux_internal.h"
 
@@ -24,7 +26,9 @@ typedef struct delivery {
     size_t next;   /* in `order` */
     uint64_t deadline;
     upstream_attempt *attempt;
-    upstream_admission admission; /* of this attempt */
+    admission door;
+    upstream_admission admitted;            /* for this attempt */
+    quota_reservation reserved[MUX_QUOTAS]; /* of the user's and the route's limits */
     composition sent;
     buffer reasons;
     smx_reply refusal; /* the first 5xx of an upstream; its text is in the transaction */
@@ -33,6 +37,7 @@ typedef struct delivery {
     smx_enhanced enhanced;
     bool temporary; /* some upstream may take it later */
     bool client_gone;
+    size_t limits_asked; /* of the user's and the route's: reserved, or not needed */
     bool is_last_resort; /* all breakers are open, and this is the one that is tried anyway */
 } delivery;
 
@@ -80,8 +85,22 @@ static void delivery_answer_again(timer_entry *self)
     delivery_answer(d, &(smx_reply){d->code, d->enhanced, {NULL, 0}});
 }
 
+/* What left, or may have, counts against the limits of the user and the route. */
+static void delivery_settle_limits(delivery *d, mux_outcome outcome)
+{
+    for (size_t i = 0; i < MUX_QUOTAS; i++) {
+        if (d->with.quotas[i] == NULL)
+            continue;
+        if (outcome == MUX_OUTCOME_DELIVERED || outcome == MUX_OUTCOME_UNKNOWN)
+            quota_commit(d->with.quotas[i], clock_wall_ms(), &d->reserved[i]);
+        else
+            quota_release(d->with.quotas[i], &d->reserved[i]);
+    }
+}
+
 static void delivery_finish(delivery *d, mux_outcome outcome, const smx_reply *reply)
 {
+    delivery_settle_limits(d, outcome);
     d->record->outcome = outcome;
     d->record->has_outcome = true;
     smx_transaction_on_gone(d->tx, NULL, NULL);
@@ -153,7 +172,7 @@ static void delivery_settle(delivery *d, const upstream_settlement *settlement)
 {
     uint64_t until = 0;
     upstream *u = delivery_upstream(d, d->next);
-    switch (upstream_settle(u, &d->admission, settlement, &until)) {
+    switch (upstream_settle(u, &d->admitted, settlement, &until)) {
     case UPSTREAM_OPENED:
         mux_tell_breaker(d->worker, u, "breaker_opened", until - settlement->now);
         break;
@@ -187,19 +206,20 @@ static int delivery_try(delivery *d, uint64_t now)
     return error;
 }
 
-/* Tries the one whose turn it is, if it may be tried. True: an attempt is under way. */
-static bool delivery_admit(delivery *d, uint64_t now, bool past_breaker)
+/* Tries the one whose turn it is, if it may be tried. False: on to the next one. */
+static bool delivery_admit(delivery *d, bool past_breaker)
 {
-    const upstream_ask ask = {.now = now, .past_breaker = past_breaker};
-    upstream_admit(delivery_upstream(d, d->next), &ask, &d->admission);
-    switch (d->admission.usable) {
-    case UPSTREAM_SUSPENDED:
-        delivery_note(d, "suspended");
+    uint64_t now = loop_now(d->worker->loop);
+    upstream *u = delivery_upstream(d, d->next);
+    switch (admission_ask_upstream(
+        &d->door, u, mux_upstream_options(d->worker->mux, delivery_index(d, d->next)),
+        smx_transaction_envelope(d->tx)->recipient_count, past_breaker, &d->admitted)) {
+    case ADMISSION_WAITS:
+        return true;
+    case ADMISSION_REFUSED:
+        delivery_note(d, admission_reason(&d->admitted));
         return false;
-    case UPSTREAM_BREAKER_OPEN:
-        delivery_note(d, "its breaker is open");
-        return false;
-    case UPSTREAM_USABLE:
+    case ADMISSION_GRANTED:
         break;
     }
     int error = delivery_try(d, now);
@@ -227,11 +247,8 @@ static bool delivery_try_past_breaker(delivery *d, uint64_t now)
     if (best == SIZE_MAX || d->record->attempts > 0)
         return false;
     d->next = best;
-    if (delivery_admit(d, now, true)) {
-        d->is_last_resort = true;
-        return true;
-    }
-    return false;
+    d->is_last_resort = true;
+    return delivery_admit(d, true);
 }
 
 static void delivery_next(delivery *d)
@@ -239,7 +256,7 @@ static void delivery_next(delivery *d)
     uint64_t now = loop_now(d->worker->loop);
     bool over = d->worker->cut || d->client_gone || now >= d->deadline;
     for (; !over && d->next < d->with.plan.choice_count; d->next++) {
-        if (delivery_admit(d, now, false))
+        if (delivery_admit(d, d->is_last_resort))
             return;
     }
     if (!over && !d->is_last_resort && delivery_try_past_breaker(d, now))
@@ -321,6 +338,8 @@ static void delivery_on_next(delivery *d, const upstream_result *result, mux_cla
         delivery_suspend(d, result, c.suspend_ms);
     else
         delivery_log_attempt(d, result, SMX_LOG_WARN, "attempt_failed");
+    if (c.pause_ms > 0)
+        upstream_pause(delivery_upstream(d, d->next), c.pause_ms);
     if (c.permanent)
         delivery_keep_refusal(d, result);
     else
@@ -361,6 +380,7 @@ static void delivery_attempt_done(void *arg, const upstream_result *result)
                            .now = loop_now(d->worker->loop),
                            .health = result->health,
                            .taken = c.action == MUX_ACTION_TAKEN,
+                           .counts = c.action == MUX_ACTION_TAKEN || c.action == MUX_ACTION_UNKNOWN,
                            .took_ms = result->took_ms,
                        });
     d->record->upstream = delivery_upstream_name(d);
@@ -392,8 +412,57 @@ static void delivery_client_gone(void *arg)
 {
     delivery *d = arg;
     d->client_gone = true;
-    if (d->attempt != NULL && upstream_attempt_cancel(d->attempt) == SMX_E_LATE)
+    if (d->attempt == NULL)
+        (void)admission_interrupt(&d->door);
+    else if (upstream_attempt_cancel(d->attempt) == SMX_E_LATE)
         d->client_gone = false; /* the whole message was handed over: its outcome counts */
+}
+
+void delivery_interrupt(list_node *node)
+{
+    delivery *d = list_member(node, delivery, node);
+    if (d->attempt == NULL)
+        (void)admission_interrupt(&d->door);
+}
+
+/* ---- limits of the user and the route: 450 4.7.1 (DESIGN 4.9) ---- */
+
+static void delivery_refuse_limit(delivery *d, const quota_verdict *verdict)
+{
+    buffer text = {0};
+    bool never = verdict->state == QUOTA_TOO_BIG;
+    smx_reply reply = never ? SMX_REPLY(550, 5, 7, 1, "more recipients than your limit allows")
+                            : SMX_REPLY(450, 4, 7, 1, "your limit is used up, try later");
+    if (buffer_printf(&text,
+                      never ? "more recipients than your limit allows: %s"
+                            : "your limit is used up: %s",
+                      verdict->why) != 0)
+        buffer_clear(&text);
+    delivery_finish_with(d, never ? MUX_OUTCOME_REJECTED : MUX_OUTCOME_DEFERRED, reply, &text);
+    buffer_free(&text);
+}
+
+/* Also when the store has answered. */
+static void delivery_reserve(void *arg)
+{
+    delivery *d = arg;
+    uint64_t recipients = smx_transaction_envelope(d->tx)->recipient_count;
+    for (; d->limits_asked < MUX_QUOTAS; d->limits_asked++) {
+        quota_verdict verdict;
+        if (d->worker->cut || d->client_gone || d->with.quotas[d->limits_asked] == NULL)
+            continue;
+        switch (admission_ask_quota(&d->door, d->with.quotas[d->limits_asked], recipients,
+                                    &d->reserved[d->limits_asked], &verdict)) {
+        case ADMISSION_WAITS:
+            return;
+        case ADMISSION_REFUSED:
+            delivery_refuse_limit(d, &verdict);
+            return;
+        case ADMISSION_GRANTED:
+            break;
+        }
+    }
+    delivery_next(d);
 }
 
 static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, const mux_resolved *with)
@@ -414,6 +483,7 @@ static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, const mux
         .deadline = loop_now(worker->loop) + (patience == 0 ? DEADLINE_DEFAULT_MS : patience),
     };
     d->record->route = with->route;
+    admission_begin(&d->door, worker->loop, d->deadline, delivery_reserve, d);
     if (compose_begin(&d->sent, tx, worker->mux->options->hostname, &with->plan) != 0) {
         compose_end(&d->sent);
         return NULL;
@@ -442,6 +512,6 @@ smx_reply mux_handle(void *arg, smx_transaction *tx)
     if (d == NULL)
         return SMX_REPLY(451, 4, 3, 0, "out of memory, try again");
     smx_transaction_on_gone(tx, delivery_client_gone, d);
-    delivery_next(d);
+    delivery_reserve(d);
     return SMX_LATER;
 }

@@ -2,6 +2,7 @@
  * upstreams. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "mux/mux_internal.h"
 #include "mux/route.h"
 
@@ -31,6 +32,9 @@ static int mux_fill_users(mux *m)
         int error = mux_state_turn(m->state, "user", options->user.name, &options->plan,
                                    m->options->upstreams, &user->turn);
         if (error == 0)
+            error = mux_state_allowance(m->state, "user", options->user.name, &options->plan,
+                                        &user->allowance);
+        if (error == 0)
             error = map_put(&m->by_name, options->user.name, &options->user);
         if (error != 0)
             return error;
@@ -48,6 +52,9 @@ static int mux_fill_routes(mux *m)
         m->routes[i].options = options;
         int error = mux_state_turn(m->state, "route", slice_of_text(options->name), &options->plan,
                                    m->options->upstreams, &m->routes[i].turn);
+        if (error == 0)
+            error = mux_state_allowance(m->state, "route", slice_of_text(options->name),
+                                        &options->plan, &m->routes[i].allowance);
         if (error != 0)
             return error;
     }
@@ -74,10 +81,36 @@ int mux_new(const mux_options *options, mux_state *state, mux **out)
     return 0;
 }
 
+/* Without memory the old limits go on. */
+static void mux_activate_allowance(const mux_allowance *allowance, const mux_plan *plan)
+{
+    if (allowance == NULL)
+        return;
+    int error =
+        quota_set_limits(allowance->quota, plan->limits, plan->limit_count, clock_wall_ms());
+    (void)error;
+}
+
 void mux_activate(mux *m)
 {
     for (size_t i = 0; i < m->options->upstream_count; i++)
         upstream_configure(m->upstreams[i], &m->options->upstreams[i]);
+    for (size_t i = 0; i < m->options->user_count; i++)
+        mux_activate_allowance(m->users[i].allowance, &m->users[i].options->plan);
+    for (size_t i = 0; i < m->options->route_count; i++)
+        mux_activate_allowance(m->routes[i].allowance, &m->routes[i].options->plan);
+}
+
+static void mux_free_route(mux *m, const mux_route *route)
+{
+    mux_state_release_turn(m->state, route->turn);
+    mux_state_release_allowance(m->state, route->allowance);
+}
+
+static void mux_free_user(mux *m, const mux_user *user)
+{
+    mux_state_release_turn(m->state, user->turn);
+    mux_state_release_allowance(m->state, user->allowance);
 }
 
 void mux_free(mux *m)
@@ -85,9 +118,9 @@ void mux_free(mux *m)
     if (m == NULL)
         return;
     for (size_t i = 0; m->routes != NULL && i < m->options->route_count; i++)
-        mux_state_release_turn(m->state, m->routes[i].turn);
+        mux_free_route(m, &m->routes[i]);
     for (size_t i = 0; m->users != NULL && i < m->options->user_count; i++)
-        mux_state_release_turn(m->state, m->users[i].turn);
+        mux_free_user(m, &m->users[i]);
     for (size_t i = 0; m->upstreams != NULL && i < m->options->upstream_count; i++)
         mux_state_release_upstream(m->state, m->upstreams[i]);
     map_free(&m->by_name);
@@ -130,11 +163,18 @@ const char *mux_outcome_text(mux_outcome outcome)
 
 /* ---- plans ---- */
 
+static quota *mux_quota(const mux_allowance *allowance)
+{
+    return allowance == NULL ? NULL : allowance->quota;
+}
+
 void mux_resolve(const mux_user *user, const mux_route *route, mux_resolved *resolved)
 {
     mux_route_plan(user->options, route == NULL ? NULL : route->options, &resolved->plan);
     resolved->turn = route == NULL ? &user->turn->turn : &route->turn->turn;
     resolved->route = route == NULL ? "user" : route->options->name;
+    resolved->quotas[0] = mux_quota(user->allowance);
+    resolved->quotas[1] = route == NULL ? NULL : mux_quota(route->allowance);
 }
 
 static smx_slice mux_hash_key(const mux_plan *plan, smx_slice user, const smx_envelope *envelope)

@@ -53,7 +53,7 @@ typedef struct mux_plan {
     uint32_t dedup_window_ms; /* 0: off */
     mux_received received;
     uint32_t add_missing; /* bits of mux_missing */
-    quota_limits limits;
+    quota_limits limits;  /* of the user's, or the route's, messages: 450 4.7.1 */
 } mux_plan;
 
 /* The keys that a route may leave to the user: the field, and its name in the file. */
@@ -148,7 +148,8 @@ const char *mux_outcome_text(mux_outcome outcome);
 
 typedef struct mux_state mux_state;
 
-SMX_MUST_USE int mux_state_new(mux_state **state);
+/* `s` keeps what quotas have used; it outlives the state. NULL: nothing is durable. */
+SMX_MUST_USE int mux_state_new(store *s, mux_state **state);
 /* After all muxes that use it. */
 void mux_state_free(mux_state *state);
 /* Messages that came to this outcome, since the start. Any thread. */

@@ -23,17 +23,28 @@ struct mux_state {
     pthread_mutex_t mutex; /* guards the maps, not what they lead to */
     map upstreams;         /* records by name; a share of each */
     map turns;             /* mux_turn_entry by key */
+    map allowances;        /* mux_allowance by "user ann" or "route bulk" */
+    store *store;
 };
+
+/* The quota of a user or a route. */
+typedef struct mux_allowance {
+    quota *quota;
+    size_t shares; /* of the muxes that use it; under the state's mutex */
+    smx_slice name;
+} mux_allowance;
 
 /* A user at work. */
 typedef struct mux_user {
     const mux_user_options *options;
     mux_turn_entry *turn;
+    mux_allowance *allowance; /* NULL: no limits */
 } mux_user;
 
 typedef struct mux_route {
     const mux_route_options *options;
     mux_turn_entry *turn;
+    mux_allowance *allowance;
 } mux_route;
 
 struct mux {
@@ -45,11 +56,14 @@ struct mux {
     map by_name; /* smx_user, by its name */
 };
 
+enum { MUX_QUOTAS = 2 };
+
 /* What is done with one message: the route's plan filled up from the user's, or the user's own. */
 typedef struct mux_resolved {
     mux_plan plan;
     mux_turn *turn;
-    const char *route; /* its name; "user" without one */
+    const char *route;         /* its name; "user" without one */
+    quota *quotas[MUX_QUOTAS]; /* the user's and the route's; NULL: none */
 } mux_resolved;
 /* The route of a whole message; NULL: none. SMX_E_NOMEM. */
 SMX_MUST_USE int mux_route_of(const mux *m, smx_transaction *tx, const mux_route **route);
@@ -68,6 +82,10 @@ SMX_MUST_USE int mux_state_upstream(mux_state *state, const upstream_options *op
 SMX_MUST_USE int mux_state_turn(mux_state *state, const char *kind, smx_slice owner,
                                 const mux_plan *plan, const upstream_options *upstreams,
                                 mux_turn_entry **turn);
+/* A share of the quota of this user or route; NULL if the plan has no limits. */
+SMX_MUST_USE int mux_state_allowance(mux_state *state, const char *kind, smx_slice owner,
+                                     const mux_plan *plan, mux_allowance **allowance);
+void mux_state_release_allowance(mux_state *state, mux_allowance *allowance);
 void mux_state_release_turn(mux_state *state, mux_turn_entry *turn);
 /* Lets go of records that no mux uses any more. */
 void mux_state_release_upstream(mux_state *state, upstream *u);
@@ -107,6 +125,10 @@ typedef struct mux_record {
 
 /* summary.c */
 void mux_summary_init(mux_worker *worker);
+
+/* delivery.c */
+/* `node` is a delivery's in the worker's list: what it waits for is not waited for any more. */
+void delivery_interrupt(list_node *node);
 
 /* worker.c */
 /* A line of the log: "breaker_opened" with how long its pause is, or "breaker_closed". */

@@ -2,14 +2,16 @@
  * every mux that uses it, and the counts. An entry that no mux uses any more is let go. */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "mux/mux_internal.h"
 
-int mux_state_new(mux_state **out)
+int mux_state_new(store *s, mux_state **out)
 {
     mux_state *state = calloc(1, sizeof(*state));
     if (state == NULL)
         return SMX_E_NOMEM;
     (void)pthread_mutex_init(&state->mutex, NULL);
+    state->store = s;
     *out = state;
     return 0;
 }
@@ -20,6 +22,7 @@ void mux_state_free(mux_state *state)
         return;
     map_free(&state->upstreams);
     map_free(&state->turns);
+    map_free(&state->allowances);
     (void)pthread_mutex_destroy(&state->mutex);
     free(state);
 }
@@ -47,7 +50,7 @@ static state_upstream *state_add_upstream(mux_state *state, const upstream_optio
     state_upstream *entry = calloc(1, sizeof(*entry));
     if (entry == NULL)
         return NULL;
-    if (upstream_new(options, &entry->record) != 0 ||
+    if (upstream_new(options, state->store, &entry->record) != 0 ||
         map_put(&state->upstreams, slice_of_text(upstream_name(entry->record)), entry) != 0) {
         upstream_free(entry->record);
         free(entry);
@@ -151,6 +154,70 @@ void mux_state_release_turn(mux_state *state, mux_turn_entry *turn)
     if (--turn->shares == 0) {
         (void)map_remove(&state->turns, turn->key);
         state_free_turn(turn);
+    }
+    (void)pthread_mutex_unlock(&state->mutex);
+}
+
+/* ---- quotas of users and routes ---- */
+
+static void state_free_allowance(mux_allowance *entry)
+{
+    quota_free(entry->quota);
+    free((char *)entry->name.data);
+    free(entry);
+}
+
+static mux_allowance *state_add_allowance(mux_state *state, const mux_plan *plan, smx_slice name)
+{
+    mux_allowance *entry = calloc(1, sizeof(*entry));
+    char *copy = malloc(name.len + 1);
+    if (entry == NULL || copy == NULL) {
+        free(entry);
+        free(copy);
+        return NULL;
+    }
+    memcpy(copy, name.data, name.len);
+    copy[name.len] = '\0';
+    entry->name = slice_of(copy, name.len);
+    if (quota_new(copy, state->store, plan->limits, plan->limit_count, clock_wall_ms(),
+                  &entry->quota) != 0 ||
+        map_put(&state->allowances, entry->name, entry) != 0) {
+        state_free_allowance(entry);
+        return NULL;
+    }
+    return entry;
+}
+
+int mux_state_allowance(mux_state *state, const char *kind, smx_slice owner, const mux_plan *plan,
+                        mux_allowance **allowance)
+{
+    buffer name = {0};
+    mux_allowance *entry = NULL;
+    *allowance = NULL;
+    if (plan->limit_count == 0)
+        return 0;
+    if (buffer_printf(&name, "%s %.*s", kind, (int)owner.len, owner.data) == 0) {
+        (void)pthread_mutex_lock(&state->mutex);
+        entry = map_get(&state->allowances, buffer_slice(&name));
+        if (entry == NULL)
+            entry = state_add_allowance(state, plan, buffer_slice(&name));
+        if (entry != NULL)
+            entry->shares++;
+        (void)pthread_mutex_unlock(&state->mutex);
+    }
+    buffer_free(&name);
+    *allowance = entry;
+    return entry == NULL ? SMX_E_NOMEM : 0;
+}
+
+void mux_state_release_allowance(mux_state *state, mux_allowance *allowance)
+{
+    if (allowance == NULL)
+        return;
+    (void)pthread_mutex_lock(&state->mutex);
+    if (--allowance->shares == 0) {
+        (void)map_remove(&state->allowances, allowance->name);
+        state_free_allowance(allowance);
     }
     (void)pthread_mutex_unlock(&state->mutex);
 }

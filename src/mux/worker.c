@@ -11,6 +11,11 @@ static void worker_drain_time(timer_entry *self)
     mux_worker *worker = list_member(self, mux_worker, drain_timer);
     worker->cut = true;
     upstream_pool_set_abort(worker->set);
+    list_node *next;
+    for (list_node *n = worker->deliveries.first; n != NULL; n = next) {
+        next = n->next;
+        delivery_interrupt(n);
+    }
 }
 
 static void worker_end(loop_turn_end *self);

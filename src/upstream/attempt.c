@@ -105,10 +105,28 @@ static uint64_t attempt_size(const smx_submission *s)
     return size;
 }
 
+/* RFC 8689 section 4.2.1: onward in TLS that is verified, to a server that does the same. */
+static bool attempt_keeps_tls(const smx_client *client, const smx_capabilities *offered)
+{
+    smx_client_info info;
+    smx_client_get_info(client, &info);
+    return (offered->extensions & SMX_EXT_REQUIRETLS) != 0 && info.tls && info.verified;
+}
+
+/* A server without DSN tells of failures anyway; only other wishes would be lost there. */
+static bool attempt_needs_dsn(const smx_envelope *envelope)
+{
+    for (size_t i = 0; i < envelope->recipient_count; i++)
+        if ((envelope->recipients[i].notify & ~(unsigned)SMX_NOTIFY_FAILURE) != 0)
+            return true;
+    return false;
+}
+
 /* What a client is told when no upstream is able to. */
-static const char *attempt_judge(const upstream_attempt *attempt, const smx_capabilities *offered,
+static const char *attempt_judge(const upstream_attempt *attempt, const smx_client *client,
                                  smx_reply *reply)
 {
+    const smx_capabilities *offered = smx_client_capabilities(client);
     const smx_submission *s = &attempt->request.submission;
     const smx_mail *mail = &s->envelope->mail;
     uint64_t size = attempt_size(s);
@@ -124,9 +142,13 @@ static const char *attempt_judge(const upstream_attempt *attempt, const smx_capa
         *reply = SMX_REPLY(550, 5, 6, 7, "no provider takes internationalized addresses");
         return "it does not offer SMTPUTF8";
     }
-    if (mail->requiretls && (offered->extensions & SMX_EXT_REQUIRETLS) == 0) {
+    if (mail->requiretls && !attempt_keeps_tls(client, offered)) {
         *reply = SMX_REPLY(550, 5, 7, 30, "no provider offers REQUIRETLS");
-        return "it does not offer REQUIRETLS";
+        return "it does not offer REQUIRETLS in verified TLS";
+    }
+    if (attempt_needs_dsn(s->envelope) && (offered->extensions & SMX_EXT_DSN) == 0) {
+        *reply = SMX_REPLY(550, 5, 3, 3, "no provider takes NOTIFY");
+        return "it does not offer DSN";
     }
     return NULL;
 }
@@ -208,7 +230,7 @@ static void attempt_timeout(timer_entry *self)
 attempt_use attempt_connection_ready(upstream_attempt *attempt, pool_connection *c)
 {
     smx_reply reply = {0};
-    attempt->unsuitable = attempt_judge(attempt, smx_client_capabilities(c->client), &reply);
+    attempt->unsuitable = attempt_judge(attempt, c->client, &reply);
     pool_move(c, POOL_BUSY);
     attempt->connection = NULL;
     c->attempt = NULL;

@@ -115,9 +115,10 @@ void pool_connection_free(pool_connection *c)
 
 static void pool_client_ready(void *arg, smx_client *client)
 {
-    (void)client;
     pool_connection *c = arg;
     upstream_attempt *attempt = c->attempt;
+    if (c->messages == 0)
+        upstream_learn(c->pool->upstream, smx_client_capabilities(client)->extensions);
     if (c->node.owner == &c->pool->connections[POOL_CLOSING])
         return;
     attempt_use use = attempt == NULL ? ATTEMPT_LEAVES : attempt_connection_ready(attempt, c);

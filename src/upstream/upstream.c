@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 enum {
     SUSPEND_FIRST_MS = 15 * 60 * 1000,
     SUSPEND_LONGEST_MS = 6 * 60 * 60 * 1000,
@@ -15,12 +17,18 @@ enum {
     LATENCY_SHARE = 8, /* of a new delivery in the average: one eighth */
 };
 
+#define OFFERED_SEEN    (1ULL << 63)
+#define OFFERED_KEPT_MS (90ULL * 24 * 60 * 60 * 1000)
+
 struct upstream {
     char *name;
     _Atomic unsigned shares;
     _Atomic uint64_t counts[UPSTREAM_COUNTER_COUNT];
     _Atomic uint32_t latency_us;
     _Atomic bool is_troubled; /* suspended, or its breaker is not closed */
+    _Atomic uint64_t offered; /* by the last EHLO, with OFFERED_SEEN; 0: none was seen */
+    store *store;
+    quota *quota;             /* locks itself */
     pthread_mutex_t mutex;    /* guards what follows */
     char *secret;             /* user and password that a suspension is about */
     uint64_t suspended_until; /* 0: not suspended */
@@ -33,6 +41,8 @@ struct upstream {
 };
 
 /* ---- life ---- */
+
+static void upstream_recall(upstream *u);
 
 bool upstream_is_plain(const upstream *u)
 {
@@ -80,27 +90,40 @@ void upstream_configure(upstream *u, const upstream_options *options)
     u->permits_max = options->max_connections == 0 ? CONNECTIONS_DEFAULT : options->max_connections;
     breaker_configure(&u->breaker, &options->breaker);
     upstream_unlock_changed(u);
+    /* Without memory the old limits go on. */
+    int error = quota_set_limits(u->quota, options->limits, options->limit_count, clock_wall_ms());
+    (void)error;
 }
 
-int upstream_new(const upstream_options *options, upstream **out)
+static int upstream_open_quota(upstream *u, const upstream_options *options)
+{
+    char name[SMX_PROBLEM_TEXT];
+    (void)snprintf(name, sizeof(name), "upstream %s", u->name);
+    return quota_new(name, u->store, options->limits, options->limit_count, clock_wall_ms(),
+                     &u->quota);
+}
+
+int upstream_new(const upstream_options *options, store *s, upstream **out)
 {
     upstream *u = calloc(1, sizeof(*u));
-    char *name = strdup(options->name);
-    if (u == NULL || name == NULL) {
-        free(u);
-        free(name);
+    if (u == NULL)
         return SMX_E_NOMEM;
-    }
-    u->name = name;
+    u->store = s;
     atomic_init(&u->shares, 1);
     (void)pthread_mutex_init(&u->mutex, NULL);
-    upstream_configure(u, options);
-    if (u->secret == NULL) {
-        upstream_free(u);
-        return SMX_E_NOMEM;
+    u->name = strdup(options->name);
+    int error = u->name == NULL ? SMX_E_NOMEM : upstream_open_quota(u, options);
+    if (error == 0) {
+        upstream_configure(u, options);
+        error = u->secret == NULL ? SMX_E_NOMEM : 0;
     }
-    *out = u;
-    return 0;
+    if (error == 0)
+        upstream_recall(u);
+    if (error == 0)
+        *out = u;
+    else
+        upstream_free(u);
+    return error;
 }
 
 upstream *upstream_share(upstream *u)
@@ -114,6 +137,7 @@ void upstream_free(upstream *u)
     if (u == NULL || atomic_fetch_sub(&u->shares, 1) > 1)
         return;
     upstream_forget_secret(u);
+    quota_free(u->quota);
     (void)pthread_mutex_destroy(&u->mutex);
     free(u->name);
     free(u);
@@ -166,11 +190,35 @@ bool upstream_resume(upstream *u)
     u->suspension_ms = 0;
     u->suspended_until = 0;
     bool was_open = breaker_succeed(&u->breaker);
+    quota_resume(u->quota);
     upstream_unlock_changed(u);
     return was_suspended || was_open;
 }
 
+void upstream_pause(upstream *u, uint64_t ms)
+{
+    quota_pause(u->quota, clock_wall_ms() + ms);
+}
+
 /* ---- admission ---- */
+
+/* The quota speaks last: what it gives is kept or given back with the attempt. */
+static void upstream_admit_quota(upstream *u, const upstream_ask *ask, upstream_admission *a)
+{
+    static const upstream_usable usable[] = {
+        [QUOTA_OK] = UPSTREAM_USABLE,        [QUOTA_LEASING] = UPSTREAM_LEASING,
+        [QUOTA_WAIT] = UPSTREAM_PACED,       [QUOTA_FULL] = UPSTREAM_QUOTA_FULL,
+        [QUOTA_TOO_BIG] = UPSTREAM_TOO_MANY,
+    };
+    uint64_t wall = clock_wall_ms();
+    quota_verdict verdict =
+        quota_reserve(u->quota, wall, ask->recipients, ask->waiter, &a->reservation);
+    a->usable = usable[verdict.state];
+    a->until = verdict.until_ms > wall ? ask->now + (verdict.until_ms - wall) : ask->now;
+    memcpy(a->why, verdict.why, sizeof(a->why));
+    if (verdict.state != QUOTA_OK && a->is_probe)
+        breaker_give_back(&u->breaker);
+}
 
 void upstream_admit(upstream *u, const upstream_ask *ask, upstream_admission *admission)
 {
@@ -187,6 +235,8 @@ void upstream_admit(upstream *u, const upstream_ask *ask, upstream_admission *ad
             admission->until = u->breaker.state == BREAKER_OPEN ? u->breaker.until : 0;
         }
     }
+    if (admission->usable == UPSTREAM_USABLE)
+        upstream_admit_quota(u, ask, admission);
     (void)pthread_mutex_unlock(&u->mutex);
 }
 
@@ -201,7 +251,7 @@ static void upstream_learn_latency(upstream *u, uint64_t took_ms)
                           memory_order_relaxed);
 }
 
-upstream_news upstream_settle(upstream *u, const upstream_admission *admission,
+upstream_news upstream_settle(upstream *u, upstream_admission *admission,
                               const upstream_settlement *settlement, uint64_t *until)
 {
     upstream_news news = UPSTREAM_NO_NEWS;
@@ -218,6 +268,10 @@ upstream_news upstream_settle(upstream *u, const upstream_admission *admission,
     }
     *until = u->breaker.until;
     upstream_unlock_changed(u);
+    if (settlement->counts)
+        quota_commit(u->quota, clock_wall_ms(), &admission->reservation);
+    else
+        quota_release(u->quota, &admission->reservation);
     return news;
 }
 
@@ -255,6 +309,60 @@ void upstream_get_status(upstream *u, uint64_t now, upstream_status *status)
     };
     (void)pthread_mutex_unlock(&u->mutex);
     upstream_judge(status, now);
+}
+
+quota *upstream_quota(upstream *u)
+{
+    return u->quota;
+}
+
+/* ---- what it offers ---- */
+
+static void upstream_offer_key(const upstream *u, char *key, size_t capacity)
+{
+    (void)snprintf(key, capacity, "ehlo %s", u->name);
+}
+
+/* On the store's thread. The record's share, taken for this, ends. */
+static void upstream_recalled(void *arg, int error, smx_slice value)
+{
+    upstream *u = arg;
+    uint64_t none = 0;
+    uint64_t kept;
+    if (error == 0 && slice_to_number(value, UINT32_MAX, &kept) == 0)
+        (void)atomic_compare_exchange_strong(&u->offered, &none, kept | OFFERED_SEEN);
+    upstream_free(u);
+}
+
+static void upstream_recall(upstream *u)
+{
+    char key[SMX_PROBLEM_TEXT];
+    if (u->store == NULL)
+        return;
+    upstream_offer_key(u, key, sizeof(key));
+    if (store_get(u->store, slice_of_text(key), upstream_recalled, upstream_share(u)) != 0)
+        upstream_free(u);
+}
+
+void upstream_learn(upstream *u, smx_extensions extensions)
+{
+    char key[SMX_PROBLEM_TEXT];
+    char value[24];
+    uint64_t told = extensions | OFFERED_SEEN;
+    if (atomic_exchange(&u->offered, told) == told || u->store == NULL)
+        return;
+    upstream_offer_key(u, key, sizeof(key));
+    int len = snprintf(value, sizeof(value), "%u", (unsigned)extensions);
+    /* Without memory it is learned again at the next start. */
+    int error = store_put(u->store, slice_of_text(key), slice_of(value, (size_t)len),
+                          clock_wall_ms() + OFFERED_KEPT_MS, NULL, NULL);
+    (void)error;
+}
+
+smx_extensions upstream_known(const upstream *u, smx_extensions configured)
+{
+    uint64_t offered = atomic_load_explicit(&u->offered, memory_order_relaxed);
+    return offered == 0 ? configured : (smx_extensions)(offered & ~OFFERED_SEEN);
 }
 
 /* ---- permits ---- */

@@ -12,7 +12,7 @@
 #include "base/problem.h"
 #include "smx/client.h"
 #include "upstream/breaker.h"
-#include "upstream/limit.h"
+#include "upstream/quota.h"
 #include "upstream/rules.h"
 
 typedef struct upstream_options {
@@ -62,8 +62,9 @@ SMX_MUST_USE int upstream_url_parse(smx_slice url, upstream_options *options, ch
 
 typedef struct upstream upstream;
 
-/* A record with one share; its name and settings are copied. SMX_E_NOMEM. */
-SMX_MUST_USE int upstream_new(const upstream_options *options, upstream **u);
+/* A record with one share; its name and settings are copied. `s` keeps what is used of its quota; NULL:
+ * nothing is durable. SMX_E_NOMEM. */
+SMX_MUST_USE int upstream_new(const upstream_options *options, store *s, upstream **u);
 /* One share more; any thread. */
 upstream *upstream_share(upstream *u);
 /* One share less; NULL is nothing. Any thread. */
@@ -77,7 +78,9 @@ void upstream_configure(upstream *u, const upstream_options *options);
 /* For `ms`; 0: 15 minutes, doubling to 6 hours with each suspension that follows without a success
  * between. Returns until when; *is_new tells whether it was not suspended already. */
 uint64_t upstream_suspend(upstream *u, uint64_t now, uint64_t ms, bool *is_new);
-/* Ends a suspension and closes the breaker. True: there was something to end. */
+/* The provider says "too many": its quota counts as full for `ms`. */
+void upstream_pause(upstream *u, uint64_t ms);
+/* Ends a suspension and a pause, and closes the breaker. True: there was something to end. */
 bool upstream_resume(upstream *u);
 
 /* ---- admission: may a message be tried here now? Any thread ---- */
@@ -86,6 +89,10 @@ typedef enum upstream_usable {
     UPSTREAM_USABLE,
     UPSTREAM_SUSPENDED,    /* until `until` */
     UPSTREAM_BREAKER_OPEN, /* until `until`, or until the probe under way is over (0) */
+    UPSTREAM_LEASING,      /* the store is being asked for quota: the waiter is told */
+    UPSTREAM_PACED,        /* a limit of up to a minute is full until `until` */
+    UPSTREAM_QUOTA_FULL,   /* a longer one is, until `until`, or the provider made us pause */
+    UPSTREAM_TOO_MANY,     /* more recipients than a limit ever allows */
 } upstream_usable;
 
 /* What was decided for one attempt; must be settled when it is USABLE. */
@@ -93,11 +100,15 @@ typedef struct upstream_admission {
     upstream_usable usable;
     uint64_t until; /* of the monotonic clock */
     bool is_probe;  /* the breaker's one probe */
+    quota_reservation reservation;
+    char why[QUOTA_TEXT]; /* of the quota's refusals: the limit, or a reason in words */
 } upstream_admission;
 
 typedef struct upstream_ask {
     uint64_t now;
+    uint64_t recipients;
     bool past_breaker; /* all breakers are open, and this is the best: the breaker is not asked */
+    quota_waiter *waiter; /* for LEASING; NULL: nobody waits */
 } upstream_ask;
 
 void upstream_admit(upstream *u, const upstream_ask *ask, upstream_admission *admission);
@@ -113,6 +124,7 @@ typedef struct upstream_settlement {
     uint64_t now;
     upstream_health health;
     bool taken;       /* the message was delivered: ends the doubling of suspensions */
+    bool counts;      /* against the quota: it was taken, or nobody knows */
     uint64_t took_ms; /* of a delivery that was taken, for the latency */
 } upstream_settlement;
 
@@ -123,7 +135,7 @@ typedef enum upstream_news {
     UPSTREAM_CLOSED, /* it is closed again */
 } upstream_news;
 
-upstream_news upstream_settle(upstream *u, const upstream_admission *admission,
+upstream_news upstream_settle(upstream *u, upstream_admission *admission,
                               const upstream_settlement *settlement, uint64_t *until);
 
 /* How it stands, for selectors, explain, the API and metrics. Asks for nothing. */
@@ -141,6 +153,12 @@ typedef struct upstream_status {
     uint32_t waiting; /* attempts that wait for a connection */
 } upstream_status;
 void upstream_get_status(upstream *u, uint64_t now, upstream_status *status);
+/* Its quota, for reports and for taking back the waiting of an ask. */
+quota *upstream_quota(upstream *u);
+/* The last EHLO told these extensions. Keeps them for the next start too. */
+void upstream_learn(upstream *u, smx_extensions extensions);
+/* What it is known to offer: by its last EHLO, or if none was seen, by `configured`. Takes no lock. */
+smx_extensions upstream_known(const upstream *u, smx_extensions configured);
 /* A hint that takes no lock: neither suspended nor with an open breaker. */
 bool upstream_is_plain(const upstream *u);
 /* The moving average in microseconds; 0: none yet. Takes no lock. */

@@ -109,7 +109,7 @@ static int rig_build_mux(rig *r)
                                    .upstream_count = 1,
                                    .users = &r->user,
                                    .user_count = 1};
-    int error = mux_state_new(&r->state);
+    int error = mux_state_new(NULL, &r->state);
     if (error == 0)
         error = mux_new(&r->mux_options, r->state, &r->mux);
     return error != 0 ? error : mux_worker_new(r->mux, r->loop, NULL, NULL, &r->worker, &p);

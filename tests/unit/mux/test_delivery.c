@@ -129,7 +129,7 @@ static int site_setup(void **state)
                                .upstream_count = SINKS,
                                .users = &s->user,
                                .user_count = 1};
-    assert_int_equal(mux_state_new(&s->state), 0);
+    assert_int_equal(mux_state_new(NULL, &s->state), 0);
     assert_int_equal(mux_new(&s->options, s->state, &s->mux), 0);
     assert_int_equal(mux_worker_new(s->mux, s->loop, NULL, NULL, &s->worker, &p), 0);
     site_add_server(s);

@@ -130,7 +130,7 @@ static void records_with(upstream **records, const uint64_t *latencies, size_t c
         const upstream_options options = {.name = names[i]};
         upstream_admission admission = {0};
         uint64_t until;
-        assert_int_equal(upstream_new(&options, &records[i]), 0);
+        assert_int_equal(upstream_new(&options, NULL, &records[i]), 0);
         if (latencies != NULL && latencies[i] > 0)
             (void)upstream_settle(records[i], &admission,
                                   &(upstream_settlement){.health = UPSTREAM_GREETED,

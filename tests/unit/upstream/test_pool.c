@@ -110,7 +110,7 @@ static int site_setup(void **state)
 /* With the options as they are now. */
 static void site_open(site *s)
 {
-    assert_int_equal(upstream_new(&s->options, &s->u), 0);
+    assert_int_equal(upstream_new(&s->options, NULL, &s->u), 0);
     assert_int_equal(
         upstream_pool_new(s->loop, s->u, &s->options, "mux.example", NULL, NULL, NULL, &s->pool),
         0);

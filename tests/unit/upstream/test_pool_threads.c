@@ -111,7 +111,7 @@ static void pool_threads__one_permit_serves_two_workers(void **state)
     assert_int_equal(sink_new(c.sink_loop, &options, &c.sink, &p), 0);
     c.options = (upstream_options){
         .name = "one", .host = "127.0.0.1", .port = sink_port(c.sink), .max_connections = 1};
-    assert_int_equal(upstream_new(&c.options, &c.u), 0);
+    assert_int_equal(upstream_new(&c.options, NULL, &c.u), 0);
     assert_int_equal(pthread_create(&c.sink_thread, NULL, sink_work, &c), 0);
     for (size_t i = 0; i < WORKERS; i++)
         hand_begin(&c, &c.hands[i]);

@@ -29,7 +29,7 @@ static upstream *upstream_with(upstream_options *options, uint32_t connections)
 {
     upstream *u = NULL;
     *options = (upstream_options){.name = "one", .max_connections = connections};
-    assert_int_equal(upstream_new(options, &u), 0);
+    assert_int_equal(upstream_new(options, NULL, &u), 0);
     return u;
 }
 
