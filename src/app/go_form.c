@@ -121,8 +121,7 @@ static void add_url(config_reader *reader, yaml_node *to, const yaml_entry *addr
         return;
     int len = snprintf(url, sizeof(url), "smtp://%s", text.data);
     smx_slice whole = slice_of(url, len < 0 || (size_t)len >= sizeof(url) ? 0 : (size_t)len);
-    add_entry(reader, to, "url", addr->value->offset,
-              slice_of(reader_copy(reader, whole), whole.len));
+    add_entry(reader, to, "url", addr->value->offset, reader_copy_slice(reader, whole));
 }
 
 /* The keys of an upstream that a downstream stands for. */

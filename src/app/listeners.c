@@ -77,7 +77,7 @@ void listeners_read_trust(config_reader *reader, const yaml_entry *entry, void *
         bool is_network = read_network(reader, one->key, one->offset, &made[count].network);
         if (!reader_scalar(reader, one, "the name of a user", &user) || !is_network)
             continue;
-        made[count++].user = slice_of(reader_copy(reader, user), user.len);
+        made[count++].user = reader_copy_slice(reader, user);
     }
     options->trust = made;
     options->trust_count = count;

@@ -141,7 +141,7 @@ static void *read_members(config_reader *reader, const config_level *level, cons
 
 void profile_keys_read_limit(config_reader *reader, const yaml_entry *entry, void *target)
 {
-    profile_quota *quota = target;
+    profile_quota *amount = target;
     smx_slice text;
     quota_limit limit;
     problem p;
@@ -150,7 +150,7 @@ void profile_keys_read_limit(config_reader *reader, const yaml_entry *entry, voi
     int error = quota_limit_parse(text, &limit, &p);
     if (error != 0)
         reader_problem(reader, entry->value->offset, error, &p);
-    quota->limit = reader_copy(reader, text);
+    amount->limit = reader_copy(reader, text);
 }
 
 void profile_keys_read_quotas(config_reader *reader, const yaml_entry *entry, void *target)

@@ -32,6 +32,12 @@ const char *reader_copy(config_reader *reader, smx_slice text)
     return "";
 }
 
+smx_slice reader_copy_slice(config_reader *reader, smx_slice text)
+{
+    const char *copy = reader_copy(reader, text);
+    return slice_of(copy, reader->problems->is_out_of_memory ? 0 : text.len);
+}
+
 void reader_problem(config_reader *reader, int64_t offset, int error, const problem *p)
 {
     if (error == SMX_E_NOMEM)
@@ -137,7 +143,7 @@ static void read_text(config_reader *reader, const config_key *key, const yaml_e
         return;
     if (text.len == 0)
         problems_error(reader->problems, entry->value->offset, "`%s` is empty", key->name);
-    store_text(key, place, slice_of(reader_copy(reader, text), text.len));
+    store_text(key, place, reader_copy_slice(reader, text));
 }
 
 static void read_file(config_reader *reader, const config_key *key, const yaml_entry *entry,

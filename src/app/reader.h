@@ -20,6 +20,9 @@ void *reader_alloc(config_reader *reader, size_t count, size_t size);
 /* A copy with a NUL behind it; "" when there is no memory. */
 const char *reader_copy(config_reader *reader, smx_slice text);
 
+/* The same, with its length; empty when there is no memory. */
+smx_slice reader_copy_slice(config_reader *reader, smx_slice text);
+
 /* What another module said is wrong: its sentence, or that memory ran out. */
 void reader_problem(config_reader *reader, int64_t offset, int error, const problem *p);
 

@@ -56,7 +56,7 @@ static bool take_secret(config_reader *reader, const yaml_entry *entry, const ch
         problems_error(reader->problems, entry->value->offset, "the file `%s` holds NUL characters",
                        path);
     else
-        *secret = slice_of(reader_copy(reader, found), found.len);
+        *secret = reader_copy_slice(reader, found);
     if (fstat(fd, &about) == 0 && (about.st_mode & S_IROTH) != 0)
         problems_warn(reader->problems, entry->value->offset,
                       "everybody on this machine may read the secret file `%s`; chmod o-r it",
@@ -96,7 +96,7 @@ static bool from_value(config_reader *reader, const yaml_entry *entry, smx_slice
         problems_warn(reader->problems, entry->value->offset,
                       "`" MASK "` is what `check --print` shows instead of a secret; put the "
                       "secret here");
-    *secret = slice_of(reader_copy(reader, text), text.len);
+    *secret = reader_copy_slice(reader, text);
     return true;
 }
 

@@ -20,7 +20,7 @@ void users_read_allow_from(config_reader *reader, const yaml_entry *entry, void 
     for (size_t i = 0; i < count && made != NULL; i++) {
         if (reader_scalar(reader, &items[i], "an address with `*` and `?`, such as *@example.com",
                           &text))
-            made[filled++] = slice_of(reader_copy(reader, text), text.len);
+            made[filled++] = reader_copy_slice(reader, text);
     }
     options->user.allow_from = made;
     options->user.allow_from_count = filled;

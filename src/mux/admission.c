@@ -21,7 +21,10 @@ static void admission_told(void *arg)
 static void admission_time(timer_entry *self)
 {
     admission *a = list_member(self, admission, timer);
-    (void)admission_interrupt(a);
+    if (a->awaited == NULL)
+        admission_go_on(a);
+    else
+        (void)admission_interrupt(a);
 }
 
 void admission_begin(admission *a, smx_loop *loop, uint64_t deadline, void (*go_on)(void *arg),

@@ -14,6 +14,7 @@ enum {
     SUSPEND_FIRST_MS = 15 * 60 * 1000,
     SUSPEND_LONGEST_MS = 6 * 60 * 60 * 1000,
     CONNECTIONS_DEFAULT = 20,
+    NAME_MAX_OCTETS = 512,
     LATENCY_SHARE = 8, /* of a new delivery in the average: one eighth */
 };
 
@@ -77,7 +78,8 @@ static void upstream_forget_secret(upstream *u)
     u->secret = NULL;
 }
 
-void upstream_configure(upstream *u, const upstream_options *options)
+/* All but the limits. */
+static void upstream_set(upstream *u, const upstream_options *options)
 {
     char *secret = upstream_secret_of(options);
     (void)pthread_mutex_lock(&u->mutex);
@@ -90,6 +92,11 @@ void upstream_configure(upstream *u, const upstream_options *options)
     u->permits_max = options->max_connections == 0 ? CONNECTIONS_DEFAULT : options->max_connections;
     breaker_configure(&u->breaker, &options->breaker);
     upstream_unlock_changed(u);
+}
+
+void upstream_configure(upstream *u, const upstream_options *options)
+{
+    upstream_set(u, options);
     /* Without memory the old limits go on. */
     int error = quota_set_limits(u->quota, options->limits, options->limit_count, clock_wall_ms());
     (void)error;
@@ -97,7 +104,7 @@ void upstream_configure(upstream *u, const upstream_options *options)
 
 static int upstream_open_quota(upstream *u, const upstream_options *options)
 {
-    char name[SMX_PROBLEM_TEXT];
+    char name[NAME_MAX_OCTETS];
     (void)snprintf(name, sizeof(name), "upstream %s", u->name);
     return quota_new(name, u->store, options->limits, options->limit_count, clock_wall_ms(),
                      &u->quota);
@@ -114,7 +121,7 @@ int upstream_new(const upstream_options *options, store *s, upstream **out)
     u->name = strdup(options->name);
     int error = u->name == NULL ? SMX_E_NOMEM : upstream_open_quota(u, options);
     if (error == 0) {
-        upstream_configure(u, options);
+        upstream_set(u, options);
         error = u->secret == NULL ? SMX_E_NOMEM : 0;
     }
     if (error == 0)
@@ -336,7 +343,7 @@ static void upstream_recalled(void *arg, int error, smx_slice value)
 
 static void upstream_recall(upstream *u)
 {
-    char key[SMX_PROBLEM_TEXT];
+    char key[NAME_MAX_OCTETS];
     if (u->store == NULL)
         return;
     upstream_offer_key(u, key, sizeof(key));
@@ -346,7 +353,7 @@ static void upstream_recall(upstream *u)
 
 void upstream_learn(upstream *u, smx_extensions extensions)
 {
-    char key[SMX_PROBLEM_TEXT];
+    char key[NAME_MAX_OCTETS];
     char value[24];
     uint64_t told = extensions | OFFERED_SEEN;
     if (atomic_exchange(&u->offered, told) == told || u->store == NULL)
