@@ -62,7 +62,7 @@ static int site_setup(void **state)
     assert_int_equal(smx_mailbox_parse(SMX_SLICE("bob@example.org"), 0, &s->recipient.path), 0);
     s->envelope.recipients = &s->recipient;
     s->envelope.recipient_count = 1;
-    assert_int_equal(upstream_new(&s->options, &s->u), 0);
+    assert_int_equal(upstream_new(&s->options, NULL, &s->u), 0);
     assert_int_equal(upstream_pool_set_new(s->loop, NULL, NULL, &s->set), 0);
     return 0;
 }
