@@ -9,6 +9,7 @@
 struct service {
     config *config;
     mux_options mux_options;
+    store *store;
     mux_state *state;
     mux *mux;
     smx_shared *shared;
@@ -25,8 +26,12 @@ static int open_shared(service *s, problem *p)
     const config *c = s->config;
     const smx_shared_options options = {
         .version = SMX_SHARED_VERSION, .threads = c->threads, .memory_limit = c->memory_limit};
+    const store_options kept = {.url = c->store, .log = log_write, .log_arg = s->log};
     s->mux_options = config_mux_options(c);
-    int error = mux_state_new(NULL, &s->state);
+    int error = store_open(&kept, &s->store, p);
+    if (error != 0)
+        return error;
+    error = mux_state_new(s->store, &s->state);
     if (error == 0)
         error = mux_new(&s->mux_options, s->state, &s->mux);
     if (error == 0)
@@ -126,6 +131,7 @@ void service_free(service *s)
     smx_shared_free(s->shared);
     mux_free(s->mux);
     mux_state_free(s->state);
+    store_close(s->store);
     config_free(s->config);
     free(s);
 }

@@ -87,7 +87,7 @@ static void mux_activate_allowance(const mux_allowance *allowance, const mux_pla
     if (allowance == NULL)
         return;
     int error =
-        quota_set_limits(allowance->quota, plan->limits, plan->limit_count, clock_wall_ms());
+        quota_set_limits(allowance->quota, plan->limits.items, plan->limits.count, clock_wall_ms());
     (void)error;
 }
 

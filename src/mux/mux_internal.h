@@ -106,7 +106,7 @@ struct mux_worker {
     uint64_t random; /* state of the generator that seeds selections */
     timer_entry drain_timer;
     loop_turn_end ended; /* looks whether it is drained */
-    bool cut; /* the drain's time is over: nothing new is tried */
+    bool cut;            /* the drain's time is over: nothing new is tried */
     void (*drained)(void *arg);
     void *drained_arg;
 };

@@ -179,7 +179,7 @@ static mux_allowance *state_add_allowance(mux_state *state, const mux_plan *plan
     memcpy(copy, name.data, name.len);
     copy[name.len] = '\0';
     entry->name = slice_of(copy, name.len);
-    if (quota_new(copy, state->store, plan->limits, plan->limit_count, clock_wall_ms(),
+    if (quota_new(copy, state->store, plan->limits.items, plan->limits.count, clock_wall_ms(),
                   &entry->quota) != 0 ||
         map_put(&state->allowances, entry->name, entry) != 0) {
         state_free_allowance(entry);
@@ -194,7 +194,7 @@ int mux_state_allowance(mux_state *state, const char *kind, smx_slice owner, con
     buffer name = {0};
     mux_allowance *entry = NULL;
     *allowance = NULL;
-    if (plan->limit_count == 0)
+    if (plan->limits.count == 0)
         return 0;
     if (buffer_printf(&name, "%s %.*s", kind, (int)owner.len, owner.data) == 0) {
         (void)pthread_mutex_lock(&state->mutex);

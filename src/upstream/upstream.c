@@ -98,7 +98,8 @@ void upstream_configure(upstream *u, const upstream_options *options)
 {
     upstream_set(u, options);
     /* Without memory the old limits go on. */
-    int error = quota_set_limits(u->quota, options->limits, options->limit_count, clock_wall_ms());
+    int error =
+        quota_set_limits(u->quota, options->limits.items, options->limits.count, clock_wall_ms());
     (void)error;
 }
 
@@ -106,7 +107,7 @@ static int upstream_open_quota(upstream *u, const upstream_options *options)
 {
     char name[NAME_MAX_OCTETS];
     (void)snprintf(name, sizeof(name), "upstream %s", u->name);
-    return quota_new(name, u->store, options->limits, options->limit_count, clock_wall_ms(),
+    return quota_new(name, u->store, options->limits.items, options->limits.count, clock_wall_ms(),
                      &u->quota);
 }
 
