@@ -26,7 +26,8 @@ static inline void barrier_on_got(void *arg, int error, smx_slice value)
 static inline void store_barrier(store *s)
 {
     barrier b = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-    assert_int_equal(store_get(s, SMX_SLICE("barrier"), barrier_on_got, &b), 0);
+    while (store_get(s, SMX_SLICE("barrier"), barrier_on_got, &b) != 0)
+        continue; /* a test makes an allocation fail */
     (void)pthread_mutex_lock(&b.mutex);
     while (!b.reached)
         (void)pthread_cond_wait(&b.changed, &b.mutex);
