@@ -151,6 +151,7 @@ typedef struct smx_client_info {
     bool verified;
     smx_slice tls_protocol;
     smx_slice tls_cipher;
+    const char *auth_mechanism; /* that AUTH was begun by; NULL: none */
     uint32_t transactions; /* begun so far */
     uint64_t connected_at; /* the loop's clock, milliseconds; 0: not connected yet */
     smx_client_phase phase;

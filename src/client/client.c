@@ -460,7 +460,8 @@ void smx_client_get_info(const smx_client *client, smx_client_info *info)
 {
     connection_tls_info tls;
     *info = (smx_client_info){.transactions = client->transactions,
-                              .connected_at = client->connected_at};
+                              .connected_at = client->connected_at,
+                              .auth_mechanism = client->mechanism};
     info->phase = client_phase(client);
     info->caught_up = client_is_caught_up(client);
     if (!connection_get_tls_info(client->connection, &tls))

@@ -28,6 +28,7 @@ static const char *client_auth_objection(const smx_client *client)
 static int client_auth_start(smx_client *client, const char *mechanism)
 {
     buffer initial = {0};
+    client->mechanism = mechanism;
     bool has_initial = false;
     const smx_client_options *o = &client->options;
     int error = sasl_client_new(mechanism, o->user, o->token != NULL ? o->token : o->password,

@@ -23,6 +23,7 @@ struct smx_client {
     connection *connection;
     smx_client_session *session; /* from the connection's opening on */
     sasl_client *sasl;           /* during AUTH */
+    const char *mechanism;       /* of AUTH, once it has begun */
     loop_turn_end kick;          /* pumps once at the end of the turn */
     uint64_t connected_at;       /* 0: not connected yet */
     char machine[256];           /* our name, if the options give none */
