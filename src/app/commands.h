@@ -16,6 +16,8 @@ extern const command command_check;
 extern const command command_passwd;
 extern const command command_demo;
 extern const command command_sink;
+extern const command command_upstream;
+extern const command command_reload;
 
 /* The `nth` one, or NULL at the end. */
 const command *command_at(size_t nth);

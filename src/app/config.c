@@ -33,6 +33,7 @@ static void destroy(config *c)
     for (size_t i = 0; i < c->user_count; i++)
         wipe(c->users[i].user.secret.data, c->users[i].user.secret.len);
     routes_free(c);
+    wipe(c->admin.token, slice_of_text(c->admin.token).len);
     arena_free(&c->memory);
     free(c);
 }
@@ -157,6 +158,7 @@ static void read_top(config_reader *reader, const yaml_node *top)
     listeners_check(reader);
     users_check(reader);
     routes_check(reader);
+    admin_check(reader, top);
 }
 
 int config_load(problems *told, config **c)

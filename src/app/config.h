@@ -12,6 +12,14 @@
 #include "app/problems.h"
 #include "mux/mux.h"
 
+/* The door for operators. */
+typedef struct config_admin {
+    const char *listen; /* NULL: not given */
+    const char *token;
+    const char *const *hosts;
+    size_t host_count;
+} config_admin;
+
 typedef struct config {
     const char *hostname;
     uint32_t workers; /* 0 in the file: one per core; here at least 1 */
@@ -29,6 +37,7 @@ typedef struct config {
     uint32_t threads;
     uint32_t drain_timeout_ms;
     log_options log;
+    config_admin admin;
     bool is_go_form; /* the Go program's file, with its defaults */
 
     /* config.c's */

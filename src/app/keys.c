@@ -94,9 +94,12 @@ static const config_key top_keys[] = {
      .kind = KEY_LEVEL,
      .level = &level_log,
      .doc = "what is written on standard error, and how"},
+    {.name = "admin",
+     .kind = KEY_LEVEL,
+     .level = &level_admin,
+     .doc = "the door for operators: metrics, health, `smtpmux upstream`, `smtpmux reload`"},
     LATER("hooks"),
     LATER("spool"),
-    LATER("admin"),
     LATER("alerts"),
 };
 const config_level level_top = KEY_LEVEL_OF("file", top_keys);
@@ -121,6 +124,28 @@ static const config_key log_keys[] = {
      .doc = "addresses of people and clients are written as hashes under a key of the process"},
 };
 const config_level level_log = KEY_LEVEL_OF("mapping `log`", log_keys);
+
+static const config_key admin_keys[] = {
+    {.name = "listen",
+     .kind = KEY_TEXT,
+     KEY_AT(config, admin.listen),
+     .otherwise =
+         "`unix:/run/smtpmux/admin.sock` if the folder `/run/smtpmux` is there, else `off`",
+     .doc = "`unix:/path` (mode 0660), or an address and port, which need a token; or `off`"},
+    {.name = "token",
+     .kind = KEY_SECRET,
+     KEY_AT(config, admin.token),
+     .doc = "what a client on TCP must send as `Authorization: Bearer TOKEN` for all but "
+            "`/metrics`, `/healthz` and `/readyz`"},
+    {.name = "hosts",
+     .kind = KEY_CUSTOM,
+     .type = "list of names",
+     .read = admin_read_hosts,
+     .write = admin_write_hosts,
+     .doc = "names by which clients on TCP may call it, beside `localhost` and the address: other "
+            "`Host` headers are refused"},
+};
+const config_level level_admin = KEY_LEVEL_OF("mapping `admin`", admin_keys);
 
 static const config_key listener_keys[] = {
     {.name = "listen",
@@ -245,15 +270,13 @@ const config_level level_certificate = KEY_LEVEL_OF("certificate", certificate_k
 const config_level *keys_level_at(size_t nth)
 {
     static const config_level *const LEVELS[] = {
-        &level_top,           &level_listener,
-        &level_certificate,   &level_upstream,
-        &level_timeouts,      &level_breaker,
-        &level_user,          &level_route,
-        &level_match,         &level_downstream,
-        &level_log,           &level_profile,
-        &level_profile_caps,  &level_profile_connections,
-        &level_profile_user,  &level_profile_pass,
-        &level_profile_quota, &level_profile_reply,
+        &level_top,           &level_listener,     &level_certificate,
+        &level_upstream,      &level_timeouts,     &level_breaker,
+        &level_user,          &level_route,        &level_match,
+        &level_downstream,    &level_log,          &level_admin,
+        &level_profile,       &level_profile_caps, &level_profile_connections,
+        &level_profile_user,  &level_profile_pass, &level_profile_quota,
+        &level_profile_reply,
     };
     return nth < sizeof(LEVELS) / sizeof(LEVELS[0]) ? LEVELS[nth] : NULL;
 }

@@ -61,6 +61,7 @@ struct config_level {
 
 extern const config_level level_top;
 extern const config_level level_log;
+extern const config_level level_admin;
 extern const config_level level_listener;
 extern const config_level level_certificate;
 extern const config_level level_upstream;

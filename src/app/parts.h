@@ -47,6 +47,11 @@ void routes_free(config *c);
 part_read_fn limits_read, limits_read_store;
 part_write_fn limits_write, limits_write_store;
 
+/* ---- admin ---- */
+part_read_fn admin_read_hosts;
+part_write_fn admin_write_hosts;
+void admin_check(config_reader *reader, const yaml_node *top);
+
 /* ---- the Go program's file ---- */
 part_read_fn go_form_read_selector, go_form_read_downstreams;
 /* True for a file with `downstreams` or `selector_algo_path`. */

@@ -106,15 +106,19 @@ void writer_level(config_writer *writer, const config_level *level, const void *
             key->write(writer, place);
             continue;
         }
+        size_t before = buffer_length(writer->out);
         writer_key(writer, key->name);
         if (key->kind != KEY_LEVEL) {
             write_scalar(writer, key, place);
             continue;
         }
         writer_end(writer);
+        size_t empty = buffer_length(writer->out);
         writer->depth++;
         writer_level(writer, key->level, target);
         writer->depth--;
+        if (buffer_length(writer->out) == empty) /* nothing of it is given */
+            buffer_truncate(writer->out, before);
     }
 }
 

@@ -26,7 +26,7 @@ typedef struct upstream_test {
     char tls_cipher[64];
     char unverified[UPSTREAM_TEST_TEXT]; /* why the certificate is not believed, or "" */
 
-    bool is_ready; /* these are known: */
+    bool is_ready;      /* these are known: */
     char mechanism[32]; /* that AUTH succeeded by; "" without credentials */
     smx_extensions extensions;
     uint64_t max_size;
@@ -45,7 +45,7 @@ typedef struct upstream_test {
  * may be NULL) is true. `token`: an OAuth2 access token in place of the password, or NULL. SMX_E_*
  * only if there could be no test: what the upstream does wrong is in the result. */
 SMX_MUST_USE int upstream_test_run(const upstream_options *options, const char *hostname,
-                                   const char *token, uint32_t patience_ms,
-                                   const atomic_bool *stop, upstream_test *result, problem *p);
+                                   const char *token, uint32_t patience_ms, const atomic_bool *stop,
+                                   upstream_test *result, problem *p);
 
 #endif
