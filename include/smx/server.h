@@ -159,6 +159,11 @@ enum { SMX_SERVER_VERSION = 1 };
 SMX_API SMX_MUST_USE int smx_server_new(smx_loop *loop, const smx_server_options *options,
                                         smx_server **server);
 
+/* Counts that listeners of several servers share. Must outlive them. */
+typedef struct smx_counters smx_counters;
+SMX_API SMX_MUST_USE int smx_counters_new(smx_counters **counters);
+SMX_API void smx_counters_free(smx_counters *counters);
+
 typedef enum smx_listener_tls {
     SMX_LISTENER_CLEAR,    /* off */
     SMX_LISTENER_STARTTLS, /* offered */
@@ -211,7 +216,8 @@ typedef struct smx_listener_options {
     uint32_t idle_timeout_ms;            /* 0: 300000 */
     uint32_t min_rate;                   /* octets a second; 0: none */
     smx_bare_newline bare_newline;
-    void *data; /* the caller's: smx_transaction_listener_data */
+    smx_counters *counters; /* counted there too, or NULL */
+    void *data;             /* the caller's: smx_transaction_listener_data */
     /* The socket of a running server's listener is taken over instead of binding `listen`: what waits
      * in its queue is accepted by whichever of the two accepts. NULL: none. */
     smx_server *adopts;
@@ -264,6 +270,8 @@ typedef struct smx_server_counters {
 #undef SMX_SERVER_COUNTER_ENTRY
     uint64_t sessions; /* open now */
 } smx_server_counters;
+/* Any thread. */
+SMX_API void smx_counters_read(const smx_counters *counters, smx_server_counters *read);
 SMX_API void smx_server_get_counters(const smx_server *server, smx_server_counters *counters);
 
 /* Cuts off what is left and frees everything, in later turns of the loop. NULL is nothing. */

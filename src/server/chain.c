@@ -124,14 +124,14 @@ void chain_begin(smx_transaction *tx)
 
 /* ---- the reply ---- */
 
-static void chain_count(smx_server *server, uint16_t code)
+static void chain_count(const server_listener *l, uint16_t code)
 {
     if (code < 300)
-        server_count(server, accepted);
+        server_count(l, accepted);
     else if (code < 500)
-        server_count(server, deferred);
+        server_count(l, deferred);
     else
-        server_count(server, rejected);
+        server_count(l, rejected);
 }
 
 /* LMTP: the one reply, once for each recipient (RFC 2033 section 4.2). */
@@ -151,7 +151,7 @@ void chain_reply(smx_transaction *tx, const smx_reply *reply)
 {
     smx_server *server = tx->server;
     peer *p = tx->peer;
-    chain_count(server, reply->code);
+    chain_count(tx->listener, reply->code);
     chain_forget(tx);
     if (p == NULL) {
         transaction_free(tx);

@@ -24,6 +24,7 @@
 #include "hook/runner.h"
 #include "net/listener.h"
 #include "sasl/sasl.h"
+#include "server/counters.h"
 #include "server/shared.h"
 
 typedef struct peer peer;
@@ -72,10 +73,7 @@ struct smx_server {
     void (*done)(void *arg);
     void *done_arg;
 
-#define SERVER_COUNTER_ENTRY(name, text) _Atomic uint64_t count_##name;
-    SMX_SERVER_COUNTER_MAP(SERVER_COUNTER_ENTRY)
-#undef SERVER_COUNTER_ENTRY
-    _Atomic uint64_t sessions;
+    smx_counters counters;
 };
 
 /* Whose answer a transaction awaits. */
@@ -166,7 +164,15 @@ struct peer {
 
 /* ---- server.c ---- */
 
-#define server_count(server, name) ((void)((server)->count_##name++))
+/* One more, or one less, with the listener's server and with the listener's own counters. */
+#define server_count_by(l, name, step)                                                             \
+    do {                                                                                           \
+        const server_listener *counted_ = (l);                                                     \
+        (void)(counted_->server->counters.name += (step));                                         \
+        if (counted_->options.counters != NULL)                                                    \
+            (void)(counted_->options.counters->name += (step));                                    \
+    } while (0)
+#define server_count(l, name) server_count_by(l, name, 1)
 void server_log(const smx_server *server, smx_log_level level, const char *event, const peer *p,
                 const smx_log_field *fields, size_t count);
 /* A peer or a transaction is gone: goes on with the shutdown, or with the server's end. */

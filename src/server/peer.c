@@ -237,7 +237,7 @@ static void peer_on_secured(void *owner, int error)
     peer *p = owner;
     p->setup_due = UINT64_MAX;
     if (error != 0) {
-        server_count(p->server, tls_failures);
+        server_count(p->listener, tls_failures);
         const smx_log_field why[] = {
             {"error", slice_of_text(smx_error_text(error))},
             {"tls", slice_of_text(connection_tls_problem(p->connection))},
@@ -286,7 +286,7 @@ static void peer_on_closed(void *owner)
     if (p->counted)
         shared_leave(server->shared);
     list_remove(&p->node);
-    server->sessions--;
+    server_count_by(p->listener, sessions, UINT64_MAX);
     arena_free(&p->memory);
     arena_free(&p->asked);
     free(p);

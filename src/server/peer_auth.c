@@ -45,7 +45,7 @@ static void auth_log(const peer *p, smx_log_level level, const char *event)
 void peer_auth_fail(peer *p)
 {
     uint64_t delay = (uint64_t)p->server->auth_delay_ms * ++p->auth_failures;
-    server_count(p->server, auth_failures);
+    server_count(p->listener, auth_failures);
     auth_log(p, SMX_LOG_WARN, "auth_failed");
     p->auth_due = p->exchange->started + delay;
 }
@@ -71,7 +71,7 @@ void peer_auth_decided(peer *p, const smx_verdict *verdict)
 {
     (void)verdict;
     peer_set_user(p, server_find_user(p->server, sasl_server_user(p->exchange->sasl)));
-    server_count(p->server, auth_successes);
+    server_count(p->listener, auth_successes);
     auth_log(p, SMX_LOG_INFO, "auth");
     auth_end(p, PEER_REPLY(AUTHENTICATED));
 }

@@ -32,7 +32,7 @@ static int peer_make_machine(peer *p)
 static void peer_turn_away(peer *p, const smx_reply *reply, const char *why)
 {
     const smx_log_field reason = {"reason", slice_of_text(why)};
-    server_count(p->server, refused_connections);
+    server_count(p->listener, refused_connections);
     server_log(p->server, SMX_LOG_WARN, "connection_refused", p, &reason, 1);
     if (p->listener->options.tls == SMX_LISTENER_IMPLICIT && !connection_is_tls(p->connection))
         peer_end(p);
@@ -112,13 +112,13 @@ void peer_new(server_listener *l, connection *c)
         return;
     }
     list_append(&server->open, &p->node);
-    server->sessions++;
+    server_count(l, sessions);
     p->counted = shared_admit(server->shared, l->options.max_connections);
     if (!p->counted) {
         peer_turn_away(p, PEER_REPLY(FULL), "max_connections");
         return;
     }
-    server_count(server, connections);
+    server_count(l, connections);
     p->header_wanted =
         trust_lists(l->options.proxy_protocol, l->options.proxy_protocol_count, &p->view.client);
     if (!p->header_wanted) {

@@ -195,7 +195,7 @@ static void event_body(peer *p, const smx_server_event *event)
 static void event_eom(peer *p, const smx_server_event *event)
 {
     (void)event;
-    server_count(p->server, transactions);
+    server_count(p->listener, transactions);
     peer_body_end(p);
 }
 

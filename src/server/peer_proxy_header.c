@@ -5,7 +5,7 @@
 static void proxy_header_refused(peer *p)
 {
     const smx_log_field reason = {"reason", SMX_SLICE("no PROXY header")};
-    server_count(p->server, refused_connections);
+    server_count(p->listener, refused_connections);
     server_log(p->server, SMX_LOG_WARN, "connection_refused", p, &reason, 1);
     peer_end(p);
 }

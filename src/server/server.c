@@ -154,12 +154,7 @@ void server_log(const smx_server *server, smx_log_level level, const char *event
 
 void smx_server_get_counters(const smx_server *server, smx_server_counters *counters)
 {
-    *counters = (smx_server_counters){
-#define SERVER_COUNTER_READ(name, text) .name = server->count_##name,
-        SMX_SERVER_COUNTER_MAP(SERVER_COUNTER_READ)
-#undef SERVER_COUNTER_READ
-            .sessions = server->sessions,
-    };
+    smx_counters_read(&server->counters, counters);
 }
 
 /* ---- the end ---- */

@@ -38,10 +38,15 @@ static const mistake MISTAKES[] = {
     {"key_without_value", "workers:\n" LISTENERS UPSTREAMS USERS,
      "1:1: `workers` has no value; leave the key out to have its default\n"},
     {"required_key_without_value", LISTENERS UPSTREAMS "users:\n", "3:1: `users` has no value\n"},
-    {"later_keys", "hooks: []\nspool: /x\nadmin: {}\nalerts: x\n" LISTENERS UPSTREAMS USERS,
+    {"admin_on_tcp_without_a_token",
+     "admin: {listen: '127.0.0.1:8025'}\n" LISTENERS UPSTREAMS USERS,
+     "1:17: `127.0.0.1:8025` can be reached by others, so `admin` needs a `token` or `token_file` "
+     "(`openssl rand -hex 32` makes one), or listens on a Unix socket\n"},
+    {"admin_at_no_address", "admin: {listen: here}\n" LISTENERS UPSTREAMS USERS,
+     "1:17: \"here\": the port is missing, as in here:587\n"},
+    {"later_keys", "hooks: []\nspool: /x\nalerts: x\n" LISTENERS UPSTREAMS USERS,
      "1:1: `hooks` is not in this version\n"
-     "2:1: `spool` is not in this version\n"
-     "3:1: `admin` is not in this version\n4:1: `alerts` is not in this version\n"},
+     "2:1: `spool` is not in this version\n3:1: `alerts` is not in this version\n"},
     /* values */
     {"number_too_small", "workers: 0\n" LISTENERS UPSTREAMS USERS,
      "1:10: `workers` must be from 1 to 256, found `0`\n"},
