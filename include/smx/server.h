@@ -136,6 +136,8 @@ SMX_API void smx_shared_free(smx_shared *shared);
 
 /* ---- The server ---- */
 
+typedef struct smx_listener_options smx_listener_options;
+
 typedef struct smx_server_options {
     uint32_t version;     /* SMX_SERVER_VERSION */
     const char *hostname; /* NULL: the machine's */
@@ -148,6 +150,10 @@ typedef struct smx_server_options {
     size_t hook_count;
     smx_find_user_fn *find_user; /* NULL: no AUTH */
     void *find_user_arg;
+    /* Further extensions for a client that has connected just now, beside those of its listener: what
+     * depends on where messages may go at the moment. On the loop's thread. NULL: none. */
+    smx_extensions (*offer)(void *arg, const smx_listener_options *listener);
+    void *offer_arg;
     smx_shared *shared;   /* NULL: one of its own */
     const char *temp_dir; /* for large messages; NULL: TMPDIR, or /tmp */
     smx_log_fn *log;
@@ -188,7 +194,7 @@ typedef struct smx_certificate {
     const char *key_file;
 } smx_certificate;
 
-typedef struct smx_listener_options {
+struct smx_listener_options {
     uint32_t version;   /* SMX_LISTENER_VERSION */
     const char *listen; /* "0.0.0.0:587", "[::1]:25", "unix:/path"; port 0: any free one */
     bool shared_port;   /* another loop of this process listens here too */
@@ -225,7 +231,7 @@ typedef struct smx_listener_options {
     bool has_socket; /* a listening socket of the caller's is duplicated instead of binding, as one
                         that came from a service manager: */
     int socket;
-} smx_listener_options;
+};
 enum { SMX_LISTENER_VERSION = 1, SMX_PROBLEM_TEXT = 512 };
 
 /* Binds, and loads certificates; nothing is accepted before smx_server_start. Options are as the

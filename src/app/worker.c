@@ -120,6 +120,8 @@ static int open_server(worker *w, problem *p)
         .hook_count = HOOKS,
         .find_user = mux_find_user,
         .find_user_arg = w->options.mux,
+        .offer = mux_offer,
+        .offer_arg = w->mux,
         .shared = w->options.shared,
         .temp_dir = c->temp_dir,
         .log = log_write,

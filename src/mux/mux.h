@@ -187,6 +187,8 @@ void mux_worker_activate(mux_worker *worker);
  * Known only after smx_server_new. */
 void mux_worker_set_server(mux_worker *worker, smx_server *server);
 smx_reply mux_handle(void *arg, smx_transaction *tx);
+/* For smx_server_options.offer: arg is the worker. */
+smx_extensions mux_offer(void *arg, const smx_listener_options *listener);
 /* Stands outermost around the handler and writes the summary line of each message (DESIGN 5). Lives
  * as long as the worker. */
 const smx_middleware *mux_worker_summary(mux_worker *worker);

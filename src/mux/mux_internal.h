@@ -91,6 +91,14 @@ void mux_state_release_turn(mux_state *state, mux_turn_entry *turn);
 void mux_state_release_upstream(mux_state *state, upstream *u);
 void mux_state_count(mux_state *state, mux_outcome outcome);
 
+/* What a listener offers for now (offer.c). */
+typedef struct mux_offered {
+    const smx_listener_options *listener;
+    smx_extensions offered;
+    uint64_t worked_out; /* the loop's clock; 0: not yet */
+} mux_offered;
+enum { MUX_OFFERS = 16 };
+
 struct mux_worker {
     mux *mux;
     smx_loop *loop;
@@ -101,6 +109,7 @@ struct mux_worker {
     bool owns_set;
     upstream_pool **pools; /* a share of one for each upstream */
     list deliveries;
+    mux_offered offers[MUX_OFFERS];
     smx_middleware summary;
     smx_hook route_hook;
     uint64_t random; /* state of the generator that seeds selections */

@@ -18,6 +18,9 @@ void peer_secure(peer *p)
 static int peer_make_machine(peer *p)
 {
     smx_server_session_options options = p->listener->session;
+    const smx_server_options *program = &p->server->options;
+    if (program->offer != NULL)
+        options.offered |= program->offer(program->offer_arg, &p->listener->options);
     options.tls = p->view.tls || connection_is_tls(p->connection);
     options.xclient = p->may_xclient;
     int error = 0;
