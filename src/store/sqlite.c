@@ -28,18 +28,19 @@ enum {
     X(LATER_SUM, "SELECT coalesce(sum(amount), 0) FROM used WHERE key = ?1 AND window > ?2")       \
     X(LATER_FORGET, "DELETE FROM used WHERE key = ?1 AND window > ?2")                             \
     X(ADD,                                                                                         \
-      "INSERT INTO used (key, window, amount, expires) VALUES (?1, ?2, ?3, ?4) "                   \
-      "ON CONFLICT DO UPDATE SET amount = amount + excluded.amount, expires = excluded.expires")   \
+      ("INSERT INTO used (key, window, amount, expires) VALUES (?1, ?2, ?3, ?4) "                  \
+       "ON CONFLICT DO UPDATE SET amount = amount + excluded.amount, expires = excluded.expires")) \
     X(USED, "SELECT window, amount FROM used WHERE key = ?1 AND window > ?2 AND window <= ?3")     \
     X(OTHERS,                                                                                      \
       "SELECT coalesce(sum(amount), 0) FROM lease WHERE key = ?1 AND boot = ?2 AND owner <> ?3")   \
-    X(LEASE, "INSERT OR REPLACE INTO lease (key, boot, owner, amount, expires) "                   \
-             "VALUES (?1, ?2, ?3, ?4, ?5)")                                                        \
+    X(LEASE, ("INSERT OR REPLACE INTO lease (key, boot, owner, amount, expires) "                  \
+              "VALUES (?1, ?2, ?3, ?4, ?5)"))                                                      \
     X(LEASE_FORGET, "DELETE FROM lease WHERE key = ?1 AND boot = ?2 AND owner = ?3")               \
     X(GET, "SELECT value FROM value WHERE key = ?1 AND expires > ?2")                              \
     X(PUT, "INSERT OR REPLACE INTO value (key, value, expires) VALUES (?1, ?2, ?3)")               \
     X(EXPIRE_USED, "DELETE FROM used WHERE expires <= ?1")                                         \
-    X(EXPIRE_LEASES, "DELETE FROM lease WHERE expires <= ?1 - " LEASES_KEPT_MS " AND boot <> ?2")  \
+    X(EXPIRE_LEASES,                                                                               \
+      ("DELETE FROM lease WHERE expires <= ?1 - " LEASES_KEPT_MS " AND boot <> ?2"))               \
     X(EXPIRE_VALUES, "DELETE FROM value WHERE expires <= ?1")                                      \
     X(RUN, "SELECT boot, last_use FROM run")                                                       \
     X(RUN_BEGIN, "UPDATE run SET boot = boot + 1, last_use = -1")                                  \

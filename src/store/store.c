@@ -117,13 +117,15 @@ static void store_run_group(store *s, list *group)
     store_note(s, error);
     if (error != 0 && s->backend->rollback != NULL)
         s->backend->rollback(s->db);
-    for (list_node *n; (n = list_take_first(group)) != NULL;) {
+    for (list_node *n = group->first, *next; n != NULL; n = next) {
         store_job *job = list_member(n, store_job, node);
+        next = n->next;
         if (error != 0)
             job->error = error;
         job->answer(job);
         store_job_free(job);
     }
+    *group = (list){0};
 }
 
 /* Waits for requests and takes them all; false at the end. */
@@ -179,7 +181,7 @@ int store_url_check(smx_slice url, problem *p)
 int store_open(const store_options *options, store **out, problem *p)
 {
     const char *url = options->url == NULL ? "memory:" : options->url;
-    const store_backend *backend;
+    const store_backend *backend = NULL;
     smx_slice rest;
     int error = store_find_backend(slice_of_text(url), &backend, &rest, p);
     if (error != 0)

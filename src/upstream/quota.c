@@ -54,11 +54,12 @@ failed:
 /* Of limits that count alike, only the strictest one counts. */
 static bool quota_is_idle(const quota_limit *limits, size_t count, size_t which)
 {
-    for (size_t i = 0; i < count; i++)
-        if (i != which && quota_limit_counts_alike(&limits[i], &limits[which]) &&
-            (limits[i].amount < limits[which].amount ||
-             (limits[i].amount == limits[which].amount && i < which)))
+    for (size_t i = 0; i < count; i++) {
+        bool is_stricter = i < which ? limits[i].amount <= limits[which].amount
+                                     : limits[i].amount < limits[which].amount;
+        if (is_stricter && quota_limit_counts_alike(&limits[i], &limits[which]))
             return true;
+    }
     return false;
 }
 
