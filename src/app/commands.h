@@ -13,6 +13,7 @@ typedef struct command {
 
 extern const command command_serve;
 extern const command command_check;
+extern const command command_explain;
 extern const command command_passwd;
 extern const command command_demo;
 extern const command command_sink;

@@ -22,6 +22,11 @@ static bool is_restricted(const smx_user *user)
     return user != NULL && user->allow_from != NULL;
 }
 
+bool allow_from_permits(const smx_user *user, smx_slice address)
+{
+    return !is_restricted(user) || is_allowed(user, address);
+}
+
 /* ---- the envelope ---- */
 
 static smx_verdict judge_sender(void *arg, smx_hook_call *call)
@@ -29,7 +34,7 @@ static smx_verdict judge_sender(void *arg, smx_hook_call *call)
     (void)arg;
     const smx_hook_view *view = smx_hook_get_view(call);
     const smx_user *user = view->session->account;
-    if (!is_restricted(user) || is_allowed(user, view->envelope->mail.path.mailbox))
+    if (allow_from_permits(user, view->envelope->mail.path.mailbox))
         return (smx_verdict){.kind = SMX_CONTINUE};
     return (smx_verdict){SMX_REPLY_WITH,
                          SMX_REPLY(550, 5, 7, 1, "you may not send from this address")};

@@ -9,4 +9,7 @@ extern const smx_hook hook_allow_from;                 /* at MAIL: may the user 
 extern const smx_middleware middleware_allow_from;     /* the same for the From field */
 extern const smx_middleware middleware_received_limit; /* 554 5.4.6: a loop */
 
+/* What hook_allow_from asks: may the user, or nobody (NULL), send from this address? */
+bool allow_from_permits(const smx_user *user, smx_slice address);
+
 #endif
