@@ -47,7 +47,7 @@ static int explain_config(const config *c, const json_t *question, json_t **answ
     const mux_options options = config_mux_options(c);
     mux_state *state = NULL;
     mux *m = NULL;
-    int error = mux_state_new(&state);
+    int error = mux_state_new(NULL, &state);
     if (error == 0)
         error = mux_new(&options, state, &m);
     if (error != 0)

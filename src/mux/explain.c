@@ -2,7 +2,6 @@
 #include "mux/explain.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "middleware/middleware.h"
@@ -47,124 +46,54 @@ static smx_reply reply_to_recipient(const mux_options *options, const explain_qu
     return SMX_REPLY(250, 2, 1, 5, "ok");
 }
 
-/* *is_refused: the message would not come to a delivery. */
+/* *accepted: how many recipients are left for a delivery. */
 static int explain_envelope(const mux *m, const explain_query *query, bool is_cut_through,
-                            json_t *replies, bool *is_refused)
+                            json_t *replies, size_t *accepted)
 {
-    *is_refused = !allow_from_permits(&query->user->options->user, query->sender);
+    bool is_refused = !allow_from_permits(&query->user->options->user, query->sender);
     int error =
         add_reply(replies, "MAIL FROM", &query->sender,
-                  *is_refused ? &SMX_REPLY(550, 5, 7, 1, "you may not send from this address")
-                              : &SMX_REPLY(250, 2, 1, 0, "ok"));
-    for (size_t i = 0; !*is_refused && error == 0 && i < json_array_size(query->recipients); i++) {
+                  is_refused ? &SMX_REPLY(550, 5, 7, 1, "you may not send from this address")
+                             : &SMX_REPLY(250, 2, 1, 0, "ok"));
+    *accepted = 0;
+    for (size_t i = 0; !is_refused && error == 0 && i < json_array_size(query->recipients); i++) {
         smx_slice recipient = explain_query_recipient(query, i);
         smx_reply reply = reply_to_recipient(m->options, query, i, is_cut_through);
         error = add_reply(replies, "RCPT TO", &recipient, &reply);
+        *accepted += reply.code < 400;
     }
-    return error;
-}
-
-/* ---- upstreams ---- */
-
-/* Why it would be skipped, or NULL. */
-static const char *reason_to_skip(const upstream_status *status)
-{
-    switch (status->usable) {
-    case UPSTREAM_SUSPENDED:
-        return "suspended";
-    case UPSTREAM_BREAKER_OPEN:
-        return "its breaker is open";
-    case UPSTREAM_USABLE:
-        break;
-    }
-    return NULL;
-}
-
-static json_t *explain_upstream(upstream *u, uint64_t now, uint64_t wall_ms,
-                                upstream_status *status)
-{
-    char until[CLOCK_TEXT];
-    upstream_get_status(u, now, status);
-    const char *reason = reason_to_skip(status);
-    json_t *one = json_pack("{s:s, s:b}", "name", upstream_name(u), "usable", reason == NULL);
-    if (one == NULL || reason == NULL)
-        return one;
-    int error = json_object_set_new(one, "reason", json_string(reason));
-    if (status->until > now) {
-        smx_slice text = clock_rfc3339(wall_ms + (status->until - now), until);
-        error |= json_object_set_new(one, "until", json_stringn(text.data, text.len));
-        error |= json_object_set_new(
-            one, "seconds", json_integer((json_int_t)((status->until - now + 999) / 1000)));
-    }
-    if (error == 0)
-        return one;
-    json_decref(one);
-    return NULL;
-}
-
-/* The order of the next message; a copy of the turn is used up. */
-static void order_of(const mux *m, const explain_query *query, const mux_resolved *with,
-                     size_t *order)
-{
-    mux_turn turn = {.index = atomic_load(&with->turn->index),
-                     .sequence = with->turn->sequence,
-                     .sequence_length = with->turn->sequence_length};
-    mux_resolved copy = *with;
-    const smx_rcpt first = {.path.mailbox = query->facts.recipient};
-    const smx_envelope envelope = {
-        .mail.path.mailbox = query->sender, .recipients = &first, .recipient_count = 1};
-    copy.turn = &turn;
-    mux_select(m, &copy, turn.index * 0x9e3779b97f4a7c15ULL + 1, query->facts.user, &envelope,
-               order);
-}
-
-/* All are skipped, some for their breaker alone: the one whose pause ends first is tried all the same
- * (DESIGN 4.8). */
-static void mark_last_resort(json_t *upstreams, size_t best)
-{
-    json_t *one = json_array_get(upstreams, best);
-    (void)json_object_set_new(one, "usable", json_true());
-    (void)json_object_set_new(one, "reason",
-                              json_string("its breaker is open, but no other can be used"));
-}
-
-static int explain_order(const mux *m, const explain_query *query, const mux_resolved *with,
-                         uint64_t now, json_t *upstreams)
-{
-    size_t count = with->plan.choice_count;
-    size_t best = SIZE_MAX;
-    uint64_t earliest = UINT64_MAX;
-    bool is_usable = false;
-    size_t *order = calloc(count + 1, sizeof(*order));
-    int error = order == NULL ? SMX_E_NOMEM : 0;
-    if (error == 0)
-        order_of(m, query, with, order);
-    for (size_t i = 0; i < count && error == 0; i++) {
-        upstream_status status;
-        upstream *u = m->upstreams[with->plan.choices[order[i]].upstream];
-        json_t *one = explain_upstream(u, now, query->facts.wall_ms, &status);
-        error = json_array_append_new(upstreams, one) == 0 ? 0 : SMX_E_NOMEM;
-        is_usable = is_usable || status.usable == UPSTREAM_USABLE;
-        if (status.usable == UPSTREAM_BREAKER_OPEN && status.until < earliest) {
-            best = i;
-            earliest = status.until;
-        }
-    }
-    free(order);
-    if (error == 0 && !is_usable && best != SIZE_MAX)
-        mark_last_resort(upstreams, best);
     return error;
 }
 
 /* ---- the reply to the message ---- */
 
-static bool is_any_usable(const json_t *upstreams)
+static int add_limit(json_t *replies, const quota_verdict *verdict)
 {
-    for (size_t i = 0; i < json_array_size(upstreams); i++) {
-        if (json_is_true(json_object_get(json_array_get(upstreams, i), "usable")))
-            return true;
+    bool never = verdict->state == QUOTA_TOO_BIG;
+    char text[QUOTA_TEXT + 64];
+    smx_reply reply = never ? SMX_REPLY(550, 5, 7, 1, "") : SMX_REPLY(450, 4, 7, 1, "");
+    int len = snprintf(text, sizeof(text), "%s: %s",
+                       never ? "more recipients than your limit allows" : "your limit is used up",
+                       verdict->why);
+    reply.text = slice_of(text, len < 0 ? 0 : (size_t)len);
+    return add_reply(replies, "the message", NULL, &reply);
+}
+
+/* A user's or a route's own limit is asked first, and paces nothing. */
+static int explain_limits(const mux_resolved *with, size_t recipients, explain_clock clock,
+                          json_t *replies, bool *is_refused)
+{
+    int error = 0;
+    *is_refused = false;
+    for (size_t i = 0; i < MUX_QUOTAS && !*is_refused; i++) {
+        quota_verdict verdict = {.state = QUOTA_OK};
+        if (with->quotas[i] != NULL)
+            verdict = quota_look(with->quotas[i], clock.wall_ms, recipients);
+        *is_refused = verdict.state != QUOTA_OK;
+        if (*is_refused)
+            error = add_limit(replies, &verdict);
     }
-    return false;
+    return error;
 }
 
 /* What a delivery says that found nobody. */
@@ -207,25 +136,36 @@ static json_t *begin_answer(const explain_query *query)
                      query->recipients, "time", moment.data, moment.len, "replies", "upstreams");
 }
 
-static int explain_all(mux *m, const explain_query *query, uint64_t now, json_t *answer)
+/* What comes behind the envelope. */
+static int explain_delivery(const mux *m, const explain_query *query, const mux_resolved *with,
+                            explain_clock clock, size_t recipients, json_t *answer)
 {
-    size_t taken;
-    bool depends;
     bool is_refused;
-    mux_resolved with;
     json_t *replies = json_object_get(answer, "replies");
     json_t *upstreams = json_object_get(answer, "upstreams");
+    int error = explain_limits(with, recipients, clock, replies, &is_refused);
+    if (error == 0 && !is_refused)
+        error = explain_order(m, query, with, clock, recipients, upstreams);
+    if (error == 0 && !is_refused && !explain_is_any_usable(upstreams))
+        error = add_refusal(replies, upstreams);
+    return error;
+}
+
+static int explain_all(mux *m, const explain_query *query, explain_clock clock, json_t *answer)
+{
+    size_t taken;
+    size_t accepted = 0;
+    bool depends;
+    mux_resolved with;
     int error = json_object_set_new(answer, "routes",
                                     explain_routes(m->options, &query->facts, &taken, &depends));
     error |= json_object_set_new(answer, "depends", json_boolean(depends));
     mux_resolve(query->user, taken == MUX_ROUTE_NONE ? NULL : &m->routes[taken], &with);
     error |= explain_plan(&with, answer);
-    error |=
-        explain_envelope(m, query, with.plan.delivery == MUX_CUT_THROUGH, replies, &is_refused);
-    if (error == 0 && !is_refused)
-        error = explain_order(m, query, &with, now, upstreams);
-    if (error == 0 && !is_refused && !is_any_usable(upstreams))
-        error = add_refusal(replies, upstreams);
+    error |= explain_envelope(m, query, with.plan.delivery == MUX_CUT_THROUGH,
+                              json_object_get(answer, "replies"), &accepted);
+    if (error == 0 && accepted > 0)
+        error = explain_delivery(m, query, &with, clock, accepted, answer);
     return error == 0 ? 0 : SMX_E_NOMEM;
 }
 
@@ -237,7 +177,8 @@ int mux_explain(mux *m, const json_t *question, uint64_t now, uint64_t wall_ms, 
     int error = explain_query_read(m, question, wall_ms, &query, p);
     if (error == 0) {
         made = begin_answer(&query);
-        error = made == NULL ? SMX_E_NOMEM : explain_all(m, &query, now, made);
+        error = made == NULL ? SMX_E_NOMEM
+                             : explain_all(m, &query, (explain_clock){now, wall_ms}, made);
         if (error != 0)
             (void)problem_set(p, error, "out of memory");
     }

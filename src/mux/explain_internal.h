@@ -28,4 +28,15 @@ smx_slice explain_query_recipient(const explain_query *query, size_t nth);
 json_t *explain_routes(const mux_options *options, const mux_facts *facts, size_t *taken,
                        bool *depends);
 
+/* When the question is asked, whatever moment it is about. */
+typedef struct explain_clock {
+    uint64_t now; /* of the monotonic clock */
+    uint64_t wall_ms;
+} explain_clock;
+
+/* explain_upstreams.c: "upstreams", for a message with so many recipients. */
+SMX_MUST_USE int explain_order(const mux *m, const explain_query *query, const mux_resolved *with,
+                               explain_clock clock, size_t recipients, json_t *upstreams);
+bool explain_is_any_usable(const json_t *upstreams);
+
 #endif
