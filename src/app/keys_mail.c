@@ -86,7 +86,7 @@ static const config_key upstream_keys[] = {
      .read = upstreams_read_profile,
      .write = upstreams_write_profile,
      .doc = "what is known of this provider ([profiles.md](profiles.md)): the meaning of its "
-            "replies, `caps`, limits of connections; what stands here goes before"},
+            "replies, `caps`, `limits`, connections; what stands here goes before"},
     {.name = "caps",
      .kind = KEY_CUSTOM,
      .type = "list of extensions, such as `SMTPUTF8` or `SIZE 25MiB`",

@@ -5,7 +5,6 @@
 #include <regex.h>
 
 #include "app/scalar.h"
-#include "upstream/limit.h"
 
 /* ---- extensions ---- */
 
@@ -143,14 +142,12 @@ void profile_keys_read_limit(config_reader *reader, const yaml_entry *entry, voi
 {
     profile_quota *amount = target;
     smx_slice text;
-    quota_limit limit;
     problem p;
     if (!reader_scalar(reader, entry, "a limit such as `50000 recipients/day`", &text))
         return;
-    int error = quota_limit_parse(text, &limit, &p);
+    int error = quota_limit_parse(text, &amount->limit, &p);
     if (error != 0)
         reader_problem(reader, entry->value->offset, error, &p);
-    amount->limit = reader_copy(reader, text);
 }
 
 void profile_keys_read_quotas(config_reader *reader, const yaml_entry *entry, void *target)

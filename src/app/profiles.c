@@ -151,6 +151,17 @@ static void apply_rules(config_reader *reader, const profile *known, upstream_op
     options->rule_count = known->reply_count;
 }
 
+/* Those of everybody; a plan's are only told. */
+static void apply_limits(config_reader *reader, const profile *known, upstream_options *options)
+{
+    quota_limit *items = reader_alloc(reader, known->quota_count, sizeof(*items));
+    size_t count = 0;
+    for (size_t i = 0; i < known->quota_count && items != NULL; i++)
+        if (known->quotas[i].plan == NULL)
+            items[count++] = known->quotas[i].limit;
+    options->limits = (quota_limits){items, count};
+}
+
 void profiles_apply(config_reader *reader, const yaml_entry *at, const profile *known,
                     upstream_options *options)
 {
@@ -163,6 +174,8 @@ void profiles_apply(config_reader *reader, const yaml_entry *at, const profile *
         options->caps = known->caps.offers;
         options->cap_max_size = known->caps.max_size;
     }
+    if (!reader_has(at, "limits"))
+        apply_limits(reader, known, options);
     apply_rules(reader, known, options);
     check_credentials(reader, at, known, options);
 }

@@ -15,7 +15,7 @@ typedef struct profile_credential {
 } profile_credential;
 
 typedef struct profile_quota {
-    const char *limit; /* as in `limits` */
+    quota_limit limit;
     const char *plan; /* whose it is; NULL: everybody's, so that it holds without being asked for */
     const char *note;
     const char *source;

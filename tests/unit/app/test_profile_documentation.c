@@ -85,7 +85,7 @@ static void add_lists(buffer *out, const profile *known)
         add(out, "\n| quota | whose | |\n|---|---|---|\n");
     for (size_t i = 0; i < known->quota_count; i++) {
         const profile_quota *q = &known->quotas[i];
-        add(out, "| `%s` | %s | %s ([source](%s)) |\n", q->limit,
+        add(out, "| `%s` | %s | %s ([source](%s)) |\n", q->limit.text,
             q->plan == NULL ? "everybody" : q->plan, q->note == NULL ? "" : q->note, q->source);
     }
     if (known->reply_count > 0)

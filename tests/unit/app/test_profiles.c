@@ -128,12 +128,23 @@ static void app_profiles__what_the_upstream_says_goes_before(void **state)
     assert_int_equal(c->upstreams[0].max_messages_per_connection, 100);
     assert_int_equal(c->upstreams[0].cap_max_size, 157286400);
     assert_true((c->upstreams[0].caps & SMX_EXT_DSN) != 0);
+    assert_int_equal(c->upstreams[0].limits.count, 1);
+    assert_string_equal(c->upstreams[0].limits.items[0].text, "10000 recipients/day");
     config_free(c);
     c = config_of(UP("profile: office365, max_connections: 7, caps: [SMTPUTF8, 'size 10MiB']"));
     assert_int_equal(c->upstreams[0].max_connections, 7);
     assert_int_equal(c->upstreams[0].caps, SMX_EXT_SMTPUTF8 | SMX_EXT_SIZE);
     assert_int_equal(c->upstreams[0].cap_max_size, 10485760);
     assert_true(c->upstreams[0].rule_count > 0);
+    config_free(c);
+    c = config_of(UP("profile: office365, limits: []"));
+    assert_int_equal(c->upstreams[0].limits.count, 0);
+    config_free(c);
+    c = config_of(UP("profile: office365, limits: [5/day]"));
+    assert_string_equal(c->upstreams[0].limits.items[0].text, "5/day");
+    config_free(c);
+    c = config_of(UP("profile: ses"));
+    assert_int_equal(c->upstreams[0].limits.count, 0); /* those of a plan are only told */
     config_free(c);
     c = config_of(UP("caps: DSN"));
     assert_int_equal(c->upstreams[0].caps, SMX_EXT_DSN);
