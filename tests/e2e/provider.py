@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 
 EXTENSIONS = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE 104857600", "CHUNKING")
 GARBAGE = b"\x80\x81\xff\x00 what is this\r\n\r\n"
@@ -25,6 +26,7 @@ class Message:
     code: int  # what the client was told; 0: nothing
     session: "Session"
     octets: bytes = b""  # as they came, dots and all
+    at: float = 0  # when it was whole, monotonic
 
     @property
     def added(self):
@@ -404,11 +406,13 @@ class Connection:
         self.chunks = True
         self.provider.before_dot.set()
         faulty = "body" in self.provider.faults
-        while len(self.input) < left:
-            self.more()
+        while True:
             if faulty and len(self.data) + len(self.input) > BODY_BEFORE_FAULT:
                 self.fault_in_chunk()
                 faulty = False
+            if len(self.input) >= left:
+                break
+            self.more()
         self.data += self.input[:left]
         del self.input[:left]
         if not self.rcpt:
@@ -433,7 +437,8 @@ class Connection:
 
     def whole(self, data, octets, chunked):
         """The message is here; what is said of it, and whether it counts as had."""
-        message = Message(self.mail, self.rcpt, data, chunked, 0, self.session, octets)
+        message = Message(self.mail, self.rcpt, data, chunked, 0, self.session, octets,
+                          time.monotonic())
         with self.provider.lock:
             late = self.provider.faults.get("after-dot")
             if late is not None or self.provider.faults.get("dot") is None:
