@@ -131,6 +131,8 @@ SMX_API SMX_MUST_USE int smx_shared_new(const smx_shared_options *options, smx_s
  * SMX_E_INVALID: another version. SMX_E_NOMEM: threads could not be started, the rest holds. */
 SMX_API SMX_MUST_USE int smx_shared_configure(smx_shared *shared,
                                               const smx_shared_options *options);
+/* Octets of messages in memory now. Any thread. */
+SMX_API uint64_t smx_shared_memory(const smx_shared *shared);
 /* After the servers that use it. */
 SMX_API void smx_shared_free(smx_shared *shared);
 

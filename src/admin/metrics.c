@@ -66,7 +66,7 @@ static const metric METRICS[] = {
     {"smtpmux_replies_total", "counter", LISTENER(rejected), "outcome", "rejected", ""},
 
     {"smtpmux_messages_total", "counter", COUNT(MESSAGE, NUMBER, total), PLAIN, "Messages, by what became of them."},
-    {"smtpmux_message_seconds", "histogram", COUNT(MESSAGE, HISTOGRAM, seconds), PLAIN, "Time from a message's MAIL to its final reply, by outcome."},
+    {"smtpmux_message_seconds", "histogram", COUNT(MESSAGE, HISTOGRAM, seconds), PLAIN, "Time from when a message was whole to its final reply, by outcome."},
 
     {"smtpmux_upstream_usable", "gauge", UPSTREAM(BOOL, is_usable), PLAIN, "1 if messages may go through this upstream now."},
     {"smtpmux_upstream_suspended", "gauge", UPSTREAM(BOOL, is_suspended), PLAIN, "1 while it is suspended."},

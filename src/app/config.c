@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -161,6 +163,18 @@ static void read_top(config_reader *reader, const yaml_node *top)
     admin_check(reader, top);
 }
 
+void config_digest(smx_slice text, char digest[static CONFIG_DIGEST_TEXT])
+{
+    unsigned char octets[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    if (EVP_Digest(text.data == NULL ? "" : text.data, text.len, octets, &size, EVP_sha256(),
+                   NULL) != 1)
+        size = 0;
+    digest[0] = '\0';
+    for (size_t i = 0; i < size && 2 * i + 2 < CONFIG_DIGEST_TEXT; i++)
+        (void)snprintf(digest + 2 * i, 3, "%02x", octets[i]);
+}
+
 int config_load(problems *told, config **c)
 {
     config *made = calloc(1, sizeof(*made));
@@ -169,6 +183,8 @@ int config_load(problems *told, config **c)
     atomic_store(&made->shares, 1);
     arena tree = {0};
     config_reader reader = {.config = made, .problems = told};
+    made->file = reader_copy(&reader, slice_of_text(told->file));
+    config_digest(told->text, made->digest);
     const yaml_node *top = yaml_parse(told, &tree);
     if (top != NULL)
         read_top(&reader, top);

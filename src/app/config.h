@@ -20,6 +20,8 @@ typedef struct config_admin {
     size_t host_count;
 } config_admin;
 
+enum { CONFIG_DIGEST_TEXT = 65 }; /* SHA-256 in hexadecimal, and a NUL */
+
 typedef struct config {
     const char *hostname;
     uint32_t workers; /* 0 in the file: one per core; here at least 1 */
@@ -38,7 +40,9 @@ typedef struct config {
     uint32_t drain_timeout_ms;
     log_options log;
     config_admin admin;
-    bool is_go_form; /* the Go program's file, with its defaults */
+    bool is_go_form;                 /* the Go program's file, with its defaults */
+    const char *file;                /* that it was read from */
+    char digest[CONFIG_DIGEST_TEXT]; /* of its text */
 
     /* config.c's */
     arena memory;
@@ -51,6 +55,9 @@ SMX_MUST_USE int config_load(problems *told, config **c);
 
 /* Reads a file whole into a new buffer; the problem says what failed. */
 SMX_MUST_USE int config_read_file(const char *path, buffer *text, problem *p);
+
+/* The digest of a text; "" when it cannot be had. */
+void config_digest(smx_slice text, char digest[static CONFIG_DIGEST_TEXT]);
 
 /* One share more; any thread. */
 config *config_share(config *c);

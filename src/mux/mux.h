@@ -154,6 +154,8 @@ SMX_MUST_USE int mux_state_new(store *s, mux_state **state);
 void mux_state_free(mux_state *state);
 /* Messages that came to this outcome, since the start. Any thread. */
 uint64_t mux_state_total(const mux_state *state, mux_outcome outcome);
+/* How long they took, from when they were whole to the final reply. Any thread. */
+void mux_state_times(const mux_state *state, mux_outcome outcome, histogram_view *view);
 
 /* ---- the mux: one snapshot's users, routes and upstreams; immutable, shared by all workers ---- */
 

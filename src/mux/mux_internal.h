@@ -20,6 +20,7 @@ typedef struct mux_turn_entry {
 
 struct mux_state {
     _Atomic uint64_t outcomes[MUX_OUTCOME_COUNT];
+    histogram took[MUX_OUTCOME_COUNT];
     pthread_mutex_t mutex; /* guards the maps, not what they lead to */
     map upstreams;         /* records by name; a share of each */
     map turns;             /* mux_turn_entry by key */
@@ -89,7 +90,7 @@ void mux_state_release_allowance(mux_state *state, mux_allowance *allowance);
 void mux_state_release_turn(mux_state *state, mux_turn_entry *turn);
 /* Lets go of records that no mux uses any more. */
 void mux_state_release_upstream(mux_state *state, upstream *u);
-void mux_state_count(mux_state *state, mux_outcome outcome);
+void mux_state_count(mux_state *state, mux_outcome outcome, uint64_t took_ms);
 
 /* What a listener offers for now (offer.c). */
 typedef struct mux_offered {

@@ -27,9 +27,15 @@ void mux_state_free(mux_state *state)
     free(state);
 }
 
-void mux_state_count(mux_state *state, mux_outcome outcome)
+void mux_state_count(mux_state *state, mux_outcome outcome, uint64_t took_ms)
 {
     atomic_fetch_add_explicit(&state->outcomes[outcome], 1, memory_order_relaxed);
+    histogram_add(&state->took[outcome], took_ms);
+}
+
+void mux_state_times(const mux_state *state, mux_outcome outcome, histogram_view *view)
+{
+    histogram_read(&state->took[outcome], view);
 }
 
 uint64_t mux_state_total(const mux_state *state, mux_outcome outcome)

@@ -69,10 +69,10 @@ static void summary_after(void *arg, smx_transaction *tx, smx_reply *reply)
     mux_outcome outcome = summary_outcome(record, reply);
     summary_numbers n;
     char client[SMX_ADDRESS_TEXT];
-    mux_state_count(worker->mux->state, outcome);
+    uint64_t took = record == &none ? 0 : loop_now(worker->loop) - record->started;
+    mux_state_count(worker->mux->state, outcome, took);
     if (worker->log == NULL)
         return;
-    uint64_t took = record == &none ? 0 : loop_now(worker->loop) - record->started;
     smx_log_field fields[] = {
         {"id", smx_transaction_id(tx)},
         {"user", session->user},

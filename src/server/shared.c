@@ -45,6 +45,11 @@ int smx_shared_configure(smx_shared *shared, const smx_shared_options *options)
     return error;
 }
 
+uint64_t smx_shared_memory(const smx_shared *shared)
+{
+    return smx_budget_used(shared->budget);
+}
+
 void smx_shared_free(smx_shared *shared)
 {
     if (shared == NULL)

@@ -35,6 +35,8 @@ static void attempt_count(const upstream_attempt *attempt, const smx_client_resu
         [SMX_OUTCOME_GIVEN_UP] = UPSTREAM_COUNT_failed,
     };
     upstream_count(attempt->pool->upstream, counters[result->outcome]);
+    upstream_took(attempt->pool->upstream, result->outcome,
+                  attempt_now(attempt) - attempt->started);
 }
 
 /* What failed for reasons of our own, or was cut short, says nothing of the server. */

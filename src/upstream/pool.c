@@ -16,10 +16,16 @@ static uint32_t pool_setting(uint32_t configured, uint32_t usual)
     return configured == 0 ? usual : configured;
 }
 
-/* The one setter of a connection's state. */
+/* The one setter of a connection's state; to POOL_STATES: it is gone. The record counts along. */
 void pool_move(pool_connection *c, pool_state to)
 {
-    list_move(&c->pool->connections[to], &c->node);
+    upstream_pool *pool = c->pool;
+    size_t from = c->node.owner == NULL ? POOL_STATES : (size_t)(c->node.owner - pool->connections);
+    upstream_connection_moved(pool->upstream, (upstream_connection_state)from,
+                              (upstream_connection_state)to);
+    list_remove(&c->node);
+    if (to != POOL_STATES)
+        list_append(&pool->connections[to], &c->node);
 }
 
 static void pool_end_told(loop_turn_end *self)
@@ -149,7 +155,7 @@ static void pool_client_closed(void *arg, smx_client *client, const smx_client_r
     upstream_attempt *attempt = c->attempt;
     if (c->node.owner == &pool->connections[POOL_IDLE])
         upstream_connection_taken(pool->upstream, &pool->holder);
-    list_remove(&c->node);
+    pool_move(c, POOL_STATES);
     free(c);
     upstream_permit_give(pool->upstream);
     if (attempt != NULL)
@@ -208,7 +214,7 @@ int pool_open(upstream_pool *pool, upstream_attempt *attempt)
     c->attempt = attempt;
     c->opened = now;
     attempt->connection = c;
-    list_append(&pool->connections[POOL_OPENING], &c->node);
+    pool_move(c, POOL_OPENING);
     upstream_count(pool->upstream, UPSTREAM_COUNT_connections);
     return 0;
 }

@@ -7,11 +7,11 @@
 
 /* A connection is on exactly one of these lists. */
 typedef enum pool_state {
-    POOL_OPENING,
-    POOL_IDLE,
-    POOL_BUSY,
-    POOL_CLOSING,
-    POOL_STATES
+    POOL_OPENING = UPSTREAM_OPENING,
+    POOL_IDLE = UPSTREAM_IDLE,
+    POOL_BUSY = UPSTREAM_BUSY,
+    POOL_CLOSING = UPSTREAM_CLOSING,
+    POOL_STATES = UPSTREAM_CONNECTION_STATES,
 } pool_state;
 
 struct upstream_pool {

@@ -25,6 +25,8 @@ struct upstream {
     char *name;
     _Atomic unsigned shares;
     _Atomic uint64_t counts[UPSTREAM_COUNTER_COUNT];
+    _Atomic uint32_t connections[UPSTREAM_CONNECTION_STATES];
+    histogram took[SMX_OUTCOME_GIVEN_UP + 1];
     _Atomic uint32_t latency_us;
     _Atomic bool is_troubled; /* suspended, or its breaker is not closed */
     _Atomic uint64_t offered; /* by the last EHLO, with OFFERED_SEEN; 0: none was seen */
@@ -154,6 +156,30 @@ void upstream_free(upstream *u)
 const char *upstream_name(const upstream *u)
 {
     return u->name;
+}
+
+void upstream_took(upstream *u, smx_outcome outcome, uint64_t ms)
+{
+    histogram_add(&u->took[outcome], ms);
+}
+
+void upstream_times(const upstream *u, smx_outcome outcome, histogram_view *view)
+{
+    histogram_read(&u->took[outcome], view);
+}
+
+void upstream_connection_moved(upstream *u, upstream_connection_state from,
+                               upstream_connection_state to)
+{
+    if (from != UPSTREAM_CONNECTION_STATES)
+        (void)atomic_fetch_sub_explicit(&u->connections[from], 1, memory_order_relaxed);
+    if (to != UPSTREAM_CONNECTION_STATES)
+        (void)atomic_fetch_add_explicit(&u->connections[to], 1, memory_order_relaxed);
+}
+
+uint32_t upstream_connections(const upstream *u, upstream_connection_state state)
+{
+    return atomic_load_explicit(&u->connections[state], memory_order_relaxed);
 }
 
 void upstream_count(upstream *u, upstream_counter counter)

@@ -8,6 +8,7 @@
 #ifndef UPSTREAM_UPSTREAM_H
 #define UPSTREAM_UPSTREAM_H
 
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/problem.h"
 #include "smx/client.h"
@@ -181,6 +182,21 @@ typedef enum upstream_counter {
         UPSTREAM_COUNTER_COUNT
 } upstream_counter;
 void upstream_count(upstream *u, upstream_counter counter);
+/* How long attempts took that ended so. */
+void upstream_took(upstream *u, smx_outcome outcome, uint64_t ms);
+void upstream_times(const upstream *u, smx_outcome outcome, histogram_view *view);
+
+/* Connections over all workers, by the list of their pool that they are on. */
+typedef enum upstream_connection_state {
+    UPSTREAM_OPENING,
+    UPSTREAM_IDLE,
+    UPSTREAM_BUSY,
+    UPSTREAM_CLOSING,
+    UPSTREAM_CONNECTION_STATES, /* none of them: it is new, or gone */
+} upstream_connection_state;
+void upstream_connection_moved(upstream *u, upstream_connection_state from,
+                               upstream_connection_state to);
+uint32_t upstream_connections(const upstream *u, upstream_connection_state state);
 uint64_t upstream_total(const upstream *u, upstream_counter counter);
 
 /* ---- permits: connections over all workers (DESIGN 1.7) ---- */
