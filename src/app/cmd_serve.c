@@ -10,19 +10,47 @@
 #include "app/commands.h"
 #include "app/config_file.h"
 #include "app/options.h"
+#include "app/reload.h"
 #include "app/scalar.h"
-#include "app/service.h"
 
 enum { SIGNALS = 3 };
 
 typedef struct daemon_state {
     smx_loop *loop; /* the main thread's */
     log_sink *log;
-    config *config;
+    const char *path;
+    config *config; /* of the start */
     service *service;
     uv_signal_t signals[SIGNALS];
     bool is_draining;
 } daemon_state;
+
+/* ---- what it listens on ---- */
+
+/* "127.0.0.1:0" with the port that it has. */
+static void address_of(const generation *g, size_t nth, char *text, size_t capacity)
+{
+    const char *listen = g->config->listeners[nth].listen;
+    smx_slice address = slice_of_text(listen);
+    size_t colon = slice_find_last(address, ':');
+    if (g->ports[nth] == 0)
+        (void)snprintf(text, capacity, "%s", listen);
+    else
+        (void)snprintf(text, capacity, "%.*s:%u", (int)colon, listen, g->ports[nth]);
+}
+
+static void log_listening(const daemon_state *d)
+{
+    static const char *const TLS[] = {"off", "starttls", "required", "implicit"};
+    char address[256];
+    generation *g = service_generation(d->service);
+    for (size_t i = 0; i < g->config->listener_count; i++) {
+        address_of(g, i, address, sizeof(address));
+        log_event(d->log, SMX_LOG_INFO, "listening", "address", address, "tls",
+                  TLS[g->config->listeners[i].tls], NULL);
+    }
+    generation_free(g);
+}
 
 /* ---- signals ---- */
 
@@ -43,21 +71,30 @@ static void stop(daemon_state *d, int number)
         _exit(EX_TEMPFAIL);
     }
     d->is_draining = true;
-    if (scalar_write_duration(d->config->drain_timeout_ms, &duration) == 0)
+    generation *g = service_generation(d->service);
+    uint32_t timeout_ms = g->config->drain_timeout_ms;
+    generation_free(g);
+    if (scalar_write_duration(timeout_ms, &duration) == 0)
         (void)snprintf(wait, sizeof(wait), "%.*s", (int)buffer_length(&duration), duration.data);
     buffer_free(&duration);
     log_event(d->log, SMX_LOG_INFO, "stopping", "signal", name, "drain_timeout", wait, NULL);
-    service_drain(d->service, d->config->drain_timeout_ms);
+    service_drain(d->service, timeout_ms);
+}
+
+/* What comes of it is in the log. */
+static void reload(daemon_state *d)
+{
+    reload_result result;
+    if (reload_file(d->service, d->log, d->path, &result) == 0)
+        log_listening(d);
+    reload_result_free(&result);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
 {
     daemon_state *d = handle->data;
     if (number == SIGHUP)
-        log_event(d->log, SMX_LOG_WARN, "reload", "problem",
-                  "reload is not in this version: restart to take a changed file (certificates are "
-                  "loaded again by themselves)",
-                  NULL);
+        reload(d);
     else
         stop(d, number);
 }
@@ -96,43 +133,11 @@ static void raise_descriptors(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void log_warnings(const daemon_state *d, const problems *told)
-{
-    for (size_t i = 0; i < told->count; i++) {
-        buffer text = {0};
-        if (problems_write_head(told, &told->entries[i], &text) == 0) {
-            smx_log_field field = {"problem",
-                                   slice_to(buffer_slice(&text), buffer_length(&text) - 1)};
-            log_write(d->log, SMX_LOG_WARN, "configuration", 0, &field, 1);
-        }
-        buffer_free(&text);
-    }
-}
-
-/* "127.0.0.1:0" with the port that it has. */
-static void address_of(const daemon_state *d, size_t nth, char *text, size_t capacity)
-{
-    const char *listen = d->config->listeners[nth].listen;
-    uint16_t port = service_port(d->service, nth);
-    smx_slice address = slice_of_text(listen);
-    size_t colon = slice_find_last(address, ':');
-    if (port == 0)
-        (void)snprintf(text, capacity, "%s", listen);
-    else
-        (void)snprintf(text, capacity, "%.*s:%u", (int)colon, listen, port);
-}
-
 static void log_ready(const daemon_state *d)
 {
-    static const char *const TLS[] = {"off", "starttls", "required", "implicit"};
     const config *c = d->config;
-    char address[256];
     char numbers[4][24];
-    for (size_t i = 0; i < c->listener_count; i++) {
-        address_of(d, i, address, sizeof(address));
-        log_event(d->log, SMX_LOG_INFO, "listening", "address", address, "tls",
-                  TLS[c->listeners[i].tls], NULL);
-    }
+    log_listening(d);
     (void)snprintf(numbers[0], sizeof(numbers[0]), "%u", c->workers);
     (void)snprintf(numbers[1], sizeof(numbers[1]), "%zu", c->listener_count);
     (void)snprintf(numbers[2], sizeof(numbers[2]), "%zu", c->upstream_count);
@@ -167,7 +172,7 @@ static int serve_until_stopped(daemon_state *d)
 
 static int serve(config_file *file)
 {
-    daemon_state d = {.config = file->config};
+    daemon_state d = {.path = file->path, .config = file->config};
     (void)signal(SIGPIPE, SIG_IGN);
     raise_descriptors();
     int error = log_new(STDERR_FILENO, &d.config->log, &d.log);
@@ -175,7 +180,7 @@ static int serve(config_file *file)
         error = smx_loop_new(NULL, &d.loop);
     int code = EX_OSERR;
     if (error == 0) {
-        log_warnings(&d, &file->problems);
+        config_file_log(file, d.log, "configuration");
         config_file_close(file);
         code = serve_until_stopped(&d);
         service_free(d.service);

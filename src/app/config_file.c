@@ -26,15 +26,39 @@ int config_file_load(const char *path, config_file *file)
                       PLACES[0], PLACES[1]);
         return EX_NOINPUT;
     }
-    int error = config_read_file(file->path, &file->text, &p);
-    if (error != 0) {
-        (void)fprintf(stderr, "smtpmux: %s\n", p.text);
-        return error == SMX_E_NOMEM ? EX_OSERR : EX_NOINPUT;
-    }
-    file->problems.file = file->path;
+    int error = config_file_read(file->path, file, &p);
+    if (error == 0 || error == SMX_E_SYNTAX)
+        return error == 0 ? EX_OK : EX_CONFIG;
+    (void)fprintf(stderr, "smtpmux: %s\n", p.text);
+    return error == SMX_E_NOMEM ? EX_OSERR : EX_NOINPUT;
+}
+
+int config_file_read(const char *path, config_file *file, problem *p)
+{
+    *file = (config_file){.path = path};
+    int error = config_read_file(path, &file->text, p);
+    if (error != 0)
+        return error;
+    file->problems.file = path;
     file->problems.text = buffer_slice(&file->text);
     error = config_load(&file->problems, &file->config);
-    return error == 0 ? EX_OK : error == SMX_E_NOMEM ? EX_OSERR : EX_CONFIG;
+    if (error != 0 && error != SMX_E_SYNTAX)
+        (void)problem_set(p, error, "%s: %s", path, smx_error_text(error));
+    return error;
+}
+
+void config_file_log(const config_file *file, log_sink *log, const char *event)
+{
+    for (size_t i = 0; i < file->problems.count; i++) {
+        const problems_entry *entry = &file->problems.entries[i];
+        buffer text = {0};
+        if (problems_write_head(&file->problems, entry, &text) == 0) {
+            smx_log_field field = {"problem",
+                                   slice_to(buffer_slice(&text), buffer_length(&text) - 1)};
+            log_write(log, entry->is_warning ? SMX_LOG_WARN : SMX_LOG_ERROR, event, 0, &field, 1);
+        }
+        buffer_free(&text);
+    }
 }
 
 void config_file_tell(const config_file *file)

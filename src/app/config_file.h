@@ -16,6 +16,11 @@ typedef struct config_file {
  * or without warnings; EX_CONFIG with problems to show; EX_NOINPUT and EX_OSERR were told on
  * standard error. */
 SMX_MUST_USE int config_file_load(const char *path, config_file *file);
+/* The same of a known path, without a word on standard error. SMX_E_SYNTAX: the file's problems say
+ * what is wrong; for other errors `p` does. */
+SMX_MUST_USE int config_file_read(const char *path, config_file *file, problem *p);
+/* A line of the log for each problem and warning. */
+void config_file_log(const config_file *file, log_sink *log, const char *event);
 /* Problems and warnings on standard error, as a person reads them. */
 void config_file_tell(const config_file *file);
 /* Wipes and frees all but the configuration. */

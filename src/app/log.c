@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -34,7 +35,9 @@ static const struct {
 
 struct log_sink {
     int fd;
-    log_options options;
+    _Atomic log_format format;
+    _Atomic smx_log_level level;
+    _Atomic bool anonymize;
     unsigned char key[32];
 };
 
@@ -44,13 +47,20 @@ int log_new(int fd, const log_options *options, log_sink **log)
     if (made == NULL)
         return SMX_E_NOMEM;
     made->fd = fd;
-    made->options = *options;
+    log_configure(made, options);
     if (getrandom(made->key, sizeof(made->key), 0) != (ssize_t)sizeof(made->key)) {
         free(made);
         return SMX_E_IO;
     }
     *log = made;
     return 0;
+}
+
+void log_configure(log_sink *log, const log_options *options)
+{
+    log->format = options->format;
+    log->level = options->level;
+    log->anonymize = options->anonymize;
 }
 
 void log_free(log_sink *log)
@@ -131,7 +141,7 @@ static int put_value(buffer *out, smx_slice value, value_kind kind, log_format f
     return bare ? buffer_append(out, value) : put_quoted(out, value, format);
 }
 
-static int put_hash(const log_sink *log, buffer *out, smx_slice value)
+static int put_hash(const log_sink *log, buffer *out, smx_slice value, log_format format)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned len = 0;
@@ -141,7 +151,7 @@ static int put_hash(const log_sink *log, buffer *out, smx_slice value)
         return SMX_E_NOMEM;
     for (size_t i = 0; i < 8; i++)
         (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
-    return put_value(out, slice_of(text, 16), VALUE_TEXT, log->options.format);
+    return put_value(out, slice_of(text, 16), VALUE_TEXT, format);
 }
 
 /* ---- lines ---- */
@@ -153,34 +163,35 @@ static int put_key(buffer *out, const char *key, log_format format)
     return buffer_printf(out, " %s=", key);
 }
 
-static int put_field(const log_sink *log, buffer *out, const smx_log_field *field)
+static int put_field(const log_sink *log, const log_options *options, buffer *out,
+                     const smx_log_field *field)
 {
     value_kind kind = kind_of(field->key);
     smx_slice value = field->value;
     if (kind == VALUE_SECRET)
         return 0;
-    int error = put_key(out, field->key, log->options.format);
+    int error = put_key(out, field->key, options->format);
     if (error != 0)
         return error;
-    if (kind == VALUE_PERSON && log->options.anonymize && value.len > 0)
-        return put_hash(log, out, value);
+    if (kind == VALUE_PERSON && options->anonymize && value.len > 0)
+        return put_hash(log, out, value, options->format);
     if (value.len > VALUE_MAX)
         value.len = VALUE_MAX;
-    return put_value(out, value, kind, log->options.format);
+    return put_value(out, value, kind, options->format);
 }
 
-static int put_head(const log_sink *log, buffer *out, smx_log_level level, const char *event,
+static int put_head(const log_options *options, buffer *out, smx_log_level level, const char *event,
                     uint64_t session)
 {
     static const char *const LEVELS[] = {"debug", "info", "warn", "error"};
     char clock[CLOCK_TEXT];
     smx_slice now = clock_rfc3339(clock_wall_ms(), clock);
-    bool json = log->options.format == LOG_JSON;
+    bool json = options->format == LOG_JSON;
     int error = buffer_printf(
         out, json ? "{\"time\":\"%.*s\",\"level\":\"%s\",\"event\":" : "time=%.*s level=%s event=",
         (int)now.len, now.data, LEVELS[level]);
     if (error == 0)
-        error = put_value(out, slice_of_text(event), VALUE_TEXT, log->options.format);
+        error = put_value(out, slice_of_text(event), VALUE_TEXT, options->format);
     if (error == 0 && session != 0)
         error = buffer_printf(out, json ? ",\"session\":%" PRIu64 : " session=%" PRIu64, session);
     return error;
@@ -203,13 +214,14 @@ void log_write(void *log, smx_log_level level, const char *event, uint64_t sessi
 {
     const log_sink *sink = log;
     buffer line = {0};
-    if (level < sink->options.level)
+    if (level < sink->level)
         return;
-    int error = put_head(sink, &line, level, event, session);
+    const log_options options = {sink->format, level, sink->anonymize};
+    int error = put_head(&options, &line, level, event, session);
     for (size_t i = 0; i < count && error == 0; i++)
-        error = put_field(sink, &line, &fields[i]);
+        error = put_field(sink, &options, &line, &fields[i]);
     if (error == 0)
-        error = buffer_append_text(&line, sink->options.format == LOG_JSON ? "}\n" : "\n");
+        error = buffer_append_text(&line, options.format == LOG_JSON ? "}\n" : "\n");
     if (error == 0)
         send_line(sink->fd, buffer_slice(&line));
     buffer_free(&line);

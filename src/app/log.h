@@ -18,6 +18,8 @@ typedef struct log_sink log_sink;
 /* `fd` stays the caller's. SMX_E_NOMEM, SMX_E_IO (no random key to be had). */
 SMX_MUST_USE int log_new(int fd, const log_options *options, log_sink **log);
 void log_free(log_sink *log);
+/* Lines from now on follow these; the hashes' key stays. Any thread. */
+void log_configure(log_sink *log, const log_options *options);
 
 /* Of type smx_log_fn: `log` is the log_sink. Values of keys that name secrets are never written. */
 void log_write(void *log, smx_log_level level, const char *event, uint64_t session,

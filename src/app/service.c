@@ -1,54 +1,63 @@
-/* The service owns what the workers share and frees it behind them. */
+/* The service owns what the workers share and frees it behind them. One reload at a time. */
 #include "app/service.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "app/worker.h"
 
 struct service {
-    config *config;
-    mux_options mux_options;
+    config *first; /* what a reload does not change is as it says */
     store *store;
     mux_state *state;
-    mux *mux;
     smx_shared *shared;
+    counter_book *book;
+    _Atomic size_t generations; /* that exist */
     worker **workers;
     size_t count;
     log_sink *log;
+    pthread_mutex_t reloading; /* held for a whole reload */
+    pthread_mutex_t mutex;     /* guards `current`, for a moment */
+    generation *current;
+    _Atomic bool is_listening;
     _Atomic size_t running;
     void (*ended)(void *arg);
     void *ended_arg;
 };
 
-static int open_shared(service *s, problem *p)
+static smx_shared_options shared_options(const config *c)
 {
-    const config *c = s->config;
-    const smx_shared_options options = {
+    return (smx_shared_options){
         .version = SMX_SHARED_VERSION, .threads = c->threads, .memory_limit = c->memory_limit};
+}
+
+static int open_shared(service *s, const config *c, problem *p)
+{
+    const smx_shared_options options = shared_options(c);
     const store_options kept = {.url = c->store, .log = log_write, .log_arg = s->log};
-    s->mux_options = config_mux_options(c);
     int error = store_open(&kept, &s->store, p);
     if (error != 0)
         return error;
     error = mux_state_new(s->store, &s->state);
     if (error == 0)
-        error = mux_new(&s->mux_options, s->state, &s->mux);
-    if (error == 0)
         error = smx_shared_new(&options, &s->shared);
+    if (error == 0)
+        error = counter_book_new(&s->book);
     return error == 0 ? 0 : problem_set(p, error, "%s", smx_error_text(error));
 }
 
 static int open_workers(service *s, problem *p)
 {
     int error = 0;
-    s->workers = calloc(s->config->workers, sizeof(worker *));
+    uint32_t count = s->current->config->workers;
+    s->workers = calloc(count, sizeof(worker *));
     if (s->workers == NULL)
         return problem_set(p, SMX_E_NOMEM, "out of memory");
-    for (size_t i = 0; i < s->config->workers && error == 0; i++) {
-        const worker_options options = {s->config, s->mux, s->shared, s->log,
-                                        i == 0 ? NULL : s->workers[0]};
-        error = worker_new(&options, &s->workers[i], p);
+    for (size_t i = 0; i < count && error == 0; i++) {
+        const worker_options options = {s->shared, s->log, s->book, i == 0};
+        error = worker_new(&options, s->current, &s->workers[i], p);
         s->count += error == 0 ? 1 : 0;
     }
     return error;
@@ -59,9 +68,13 @@ int service_new(config *c, log_sink *log, service **out, problem *p)
     service *s = calloc(1, sizeof(*s));
     if (s == NULL)
         return problem_set(p, SMX_E_NOMEM, "out of memory");
-    s->config = config_share(c);
+    s->first = config_share(c);
     s->log = log;
-    int error = open_shared(s, p);
+    (void)pthread_mutex_init(&s->reloading, NULL);
+    (void)pthread_mutex_init(&s->mutex, NULL);
+    int error = open_shared(s, c, p);
+    if (error == 0)
+        error = generation_new(c, 1, s->state, &s->generations, &s->current, p);
     if (error == 0)
         error = open_workers(s, p);
     if (error != 0) {
@@ -72,15 +85,125 @@ int service_new(config *c, log_sink *log, service **out, problem *p)
     return 0;
 }
 
-uint16_t service_port(const service *s, size_t nth)
+/* ---- what is asked of it ---- */
+
+generation *service_generation(service *s)
 {
-    return worker_port(s->workers[0], nth);
+    (void)pthread_mutex_lock(&s->mutex);
+    generation *g = generation_share(s->current);
+    (void)pthread_mutex_unlock(&s->mutex);
+    return g;
+}
+
+uint16_t service_port(service *s, size_t nth)
+{
+    generation *g = service_generation(s);
+    uint16_t port = nth < g->config->listener_count ? g->ports[nth] : 0;
+    generation_free(g);
+    return port;
 }
 
 mux *service_mux(service *s)
 {
-    return s->mux;
+    return s->current->mux;
 }
+
+mux_state *service_mux_state(service *s)
+{
+    return s->state;
+}
+
+void service_get_counters(service *s, smx_server_counters *sum)
+{
+    counter_book_sum(s->book, sum);
+}
+
+size_t service_generations(service *s)
+{
+    return s->generations;
+}
+
+void service_get_listener_counters(service *s, const char *listen, smx_server_counters *read)
+{
+    counter_book_read(s->book, listen, read);
+}
+
+bool service_is_listening(const service *s)
+{
+    return s->is_listening;
+}
+
+/* ---- reload ---- */
+
+static int prepare_all(service *s, generation *g, problem *p)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        int error = worker_prepare(s->workers[i], g, p);
+        if (error == 0)
+            continue;
+        for (size_t k = 0; k < i; k++)
+            worker_abort(s->workers[k]);
+        return error;
+    }
+    return 0;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* What only a restart changes. */
+static void warn_of_restart(const service *s, const config *c)
+{
+    char text[128];
+    (void)snprintf(text, sizeof(text), "workers: %u takes effect after a restart, %zu go on",
+                   c->workers, s->count);
+    if (c->workers != s->count)
+        log_event(s->log, SMX_LOG_WARN, "reload", "problem", text, NULL);
+    if (!same_text(c->store, s->first->store))
+        log_event(s->log, SMX_LOG_WARN, "reload", "problem",
+                  "store: it takes effect after a restart, the old one goes on", NULL);
+}
+
+/* Nothing here can fail so that the old one would be better. */
+static void commit_all(service *s, generation *g)
+{
+    const smx_shared_options options = shared_options(g->config);
+    mux_activate(g->mux);
+    log_configure(s->log, &g->config->log);
+    warn_of_restart(s, g->config);
+    int error = smx_shared_configure(s->shared, &options);
+    if (error != 0)
+        log_event(s->log, SMX_LOG_WARN, "reload", "problem",
+                  "not all of the threads could be started", NULL);
+    for (size_t i = 0; i < s->count; i++)
+        worker_commit(s->workers[i]);
+}
+
+int service_reload(service *s, config *c, problem *p)
+{
+    generation *g = NULL;
+    (void)pthread_mutex_lock(&s->reloading);
+    int error = s->is_listening ? 0 : problem_set(p, SMX_E_CLOSED, "it is shutting down");
+    if (error == 0)
+        error = generation_new(c, s->current->number + 1, s->state, &s->generations, &g, p);
+    if (error == 0)
+        error = prepare_all(s, g, p);
+    if (error == 0) {
+        commit_all(s, g);
+        generation *old = s->current;
+        (void)pthread_mutex_lock(&s->mutex);
+        s->current = g;
+        (void)pthread_mutex_unlock(&s->mutex);
+        g = old;
+    }
+    generation_free(g);
+    (void)pthread_mutex_unlock(&s->reloading);
+    return error;
+}
+
+/* ---- beginning and end ---- */
 
 static void on_ended(void *arg)
 {
@@ -107,16 +230,19 @@ int service_start(service *s, void (*ended)(void *arg), void *arg, problem *p)
         error = worker_listen(s->workers[i], p);
     if (error != 0)
         return error;
+    mux_activate(s->current->mux);
     atomic_store(&s->running, s->count);
     for (size_t i = 0; i < s->count; i++) {
         if (worker_run(s->workers[i], on_ended, s) != 0)
             return give_up(s, i, p);
     }
+    s->is_listening = true;
     return 0;
 }
 
 void service_drain(service *s, uint32_t timeout_ms)
 {
+    s->is_listening = false;
     for (size_t i = 0; i < s->count; i++)
         worker_drain(s->workers[i], timeout_ms);
 }
@@ -128,10 +254,13 @@ void service_free(service *s)
     for (size_t i = 0; i < s->count; i++)
         worker_free(s->workers[i]);
     free(s->workers);
+    generation_free(s->current);
     smx_shared_free(s->shared);
-    mux_free(s->mux);
     mux_state_free(s->state);
     store_close(s->store);
-    config_free(s->config);
+    config_free(s->first);
+    counter_book_free(s->book);
+    (void)pthread_mutex_destroy(&s->reloading);
+    (void)pthread_mutex_destroy(&s->mutex);
     free(s);
 }

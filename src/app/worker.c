@@ -1,168 +1,90 @@
-/* A worker owns its loop, server and mux_worker. They are made on the caller's thread, used on the
- * worker's own, and freed there behind the last turn of the loop. */
+/* A worker owns its loop, pools and servings. They are made on the caller's thread at the start, and
+ * from then on used on the worker's own, which is woken by a uv_async: that needs no memory when the
+ * end comes. Calls from other threads leave their wish under the mutex and wait for the answer. */
 #include "app/worker.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
 
-#include "middleware/middleware.h"
-#include "net/endpoint.h"
 #include "net/loop.h"
 
-enum { LISTEN_TEXT = 256, CUT_SHARE = 5, CUT_MAX_MS = 6000, MIDDLEWARE = 3, HOOKS = 2 };
+enum { CUT_SHARE = 5, CUT_MAX_MS = 6000 };
+
+typedef enum worker_call { CALL_NONE, CALL_PREPARE, CALL_COMMIT, CALL_ABORT } worker_call;
 
 struct worker {
     worker_options options;
     smx_loop *loop;
-    smx_server *server;
-    mux_worker *mux;
-    const smx_middleware *middleware[MIDDLEWARE];
-    const smx_hook *hooks[HOOKS];
-    smx_listener_options *listeners; /* the configuration's, with ports that are known by now */
-    char (*addresses)[LISTEN_TEXT];
-    size_t *indices; /* in the server, of each listener of the configuration; SIZE_MAX: not here */
+    upstream_pool_set *pools;
+    serving *current;
+    serving *prepared; /* the next one; NULL: no reload is under way */
+    list old;          /* the newest last */
+    bool is_draining;
+    timer_entry cut;      /* when what is under way is cut off, first deliveries, then pools */
+    uint64_t drain_until; /* of the loop's clock */
 
     pthread_t thread;
     bool is_running;
     void (*ended)(void *arg);
     void *ended_arg;
 
-    uv_async_t drain_wake; /* needs no memory when the end comes */
-    bool has_wake;
+    uv_async_t wake;
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t answered;
+    bool can_wake;
+    bool drain_wanted;
     uint32_t drain_ms;
-    uint64_t drain_deadline; /* of the loop's clock */
-    timer_entry cut;
-    bool is_mux_draining;
-    bool is_server_done;
+    worker_call call;
+    generation *next; /* of CALL_PREPARE */
+    int result;
+    problem *problem; /* the caller's */
 };
-
-/* ---- listeners ---- */
-
-/* Port 0 means any free one for the first worker, and the same one for the others. */
-static void choose_port(worker *w, size_t nth)
-{
-    endpoint e;
-    smx_listener_options *options = &w->listeners[nth];
-    if (w->options.first == NULL ||
-        endpoint_parse(slice_of_text(options->listen), 0, &e, NULL) != 0 || e.is_unix ||
-        e.port != 0)
-        return;
-    bool is_ipv6 = slice_find(e.host, ':') < e.host.len;
-    (void)snprintf(w->addresses[nth], LISTEN_TEXT, is_ipv6 ? "[%.*s]:%u" : "%.*s:%u",
-                   (int)e.host.len, e.host.data, worker_port(w->options.first, nth));
-    options->listen = w->addresses[nth];
-}
-
-static bool is_unix(const char *listen)
-{
-    return slice_starts_with(slice_of_text(listen), SMX_SLICE("unix:"));
-}
-
-static int open_listener(worker *w, size_t nth, size_t *opened, problem *p)
-{
-    char text[SMX_PROBLEM_TEXT] = "";
-    w->listeners[nth] = w->options.config->listeners[nth];
-    w->listeners[nth].shared_port = w->options.first != NULL;
-    w->indices[nth] = SIZE_MAX;
-    if (w->options.first != NULL && is_unix(w->listeners[nth].listen))
-        return 0;
-    choose_port(w, nth);
-    int error = smx_server_listen(w->server, &w->listeners[nth], text);
-    if (error != 0)
-        return problem_set(p, error, "listeners[%zu]: %.400s%s", nth, text,
-                           error == SMX_E_BUSY ? "; stop it, or choose another port" : "");
-    w->indices[nth] = (*opened)++;
-    return 0;
-}
-
-static int open_listeners(worker *w, problem *p)
-{
-    size_t count = w->options.config->listener_count;
-    size_t opened = 0;
-    w->listeners = calloc(count, sizeof(*w->listeners));
-    w->addresses = calloc(count, sizeof(*w->addresses));
-    w->indices = calloc(count, sizeof(*w->indices));
-    if (w->listeners == NULL || w->addresses == NULL || w->indices == NULL)
-        return problem_set(p, SMX_E_NOMEM, "out of memory");
-    int error = 0;
-    for (size_t i = 0; i < count && error == 0; i++)
-        error = open_listener(w, i, &opened, p);
-    return error;
-}
-
-uint16_t worker_port(const worker *w, size_t nth)
-{
-    if (nth >= w->options.config->listener_count || w->indices[nth] == SIZE_MAX)
-        return 0;
-    return smx_server_port(w->server, w->indices[nth]);
-}
 
 /* ---- beginning ---- */
 
-static int open_server(worker *w, problem *p)
-{
-    const config *c = w->options.config;
-    w->middleware[0] = mux_worker_summary(w->mux);
-    w->middleware[1] = &middleware_received_limit;
-    w->middleware[2] = &middleware_allow_from;
-    w->hooks[0] = &hook_allow_from;
-    w->hooks[1] = mux_worker_route_hook(w->mux);
-    const smx_server_options options = {
-        .version = SMX_SERVER_VERSION,
-        .hostname = c->hostname,
-        .handler = mux_handle,
-        .handler_arg = w->mux,
-        .middleware = w->middleware,
-        .middleware_count = MIDDLEWARE,
-        .hooks = w->hooks,
-        .hook_count = HOOKS,
-        .find_user = mux_find_user,
-        .find_user_arg = w->options.mux,
-        .offer = mux_offer,
-        .offer_arg = w->mux,
-        .shared = w->options.shared,
-        .temp_dir = c->temp_dir,
-        .log = log_write,
-        .log_arg = w->options.log,
-    };
-    int error = smx_server_new(w->loop, &options, &w->server);
-    if (error != 0)
-        return problem_set(p, error, "%s", smx_error_text(error));
-    mux_worker_set_server(w->mux, w->server);
-    return 0;
-}
-
 static void on_cut(timer_entry *self);
-static void on_drain(uv_async_t *wake);
+static void on_wake(uv_async_t *wake);
+
+static int open_serving(worker *w, generation *g, serving **s, problem *p)
+{
+    const serving_options options = {
+        .generation = g,
+        .pools = w->pools,
+        .shared = w->options.shared,
+        .log = w->options.log,
+        .book = w->options.book,
+        .previous = w->current,
+        .is_first = w->options.is_first,
+    };
+    return serving_new(&options, s, p);
+}
 
 static int open_loop(worker *w, problem *p)
 {
     int error = smx_loop_new(NULL, &w->loop);
-    if (error == 0 && uv_async_init(smx_loop_uv(w->loop), &w->drain_wake, on_drain) != 0)
+    if (error == 0 && uv_async_init(smx_loop_uv(w->loop), &w->wake, on_wake) != 0)
         error = SMX_E_IO;
     if (error != 0)
         return problem_set(p, error, "no event loop can be made: %s", smx_error_text(error));
-    w->drain_wake.data = w;
-    w->has_wake = true;
-    return 0;
+    w->wake.data = w;
+    w->can_wake = true;
+    error = upstream_pool_set_new(w->loop, log_write, w->options.log, &w->pools);
+    return error == 0 ? 0 : problem_set(p, error, "%s", smx_error_text(error));
 }
 
-int worker_new(const worker_options *options, worker **out, problem *p)
+int worker_new(const worker_options *options, generation *g, worker **out, problem *p)
 {
     worker *w = calloc(1, sizeof(*w));
     if (w == NULL)
         return problem_set(p, SMX_E_NOMEM, "out of memory");
     w->options = *options;
     w->cut.fn = on_cut;
+    (void)pthread_mutex_init(&w->mutex, NULL);
+    (void)pthread_cond_init(&w->answered, NULL);
     int error = open_loop(w, p);
     if (error == 0)
-        error = mux_worker_new(options->mux, w->loop, log_write, options->log, &w->mux, p);
-    if (error == 0)
-        error = open_server(w, p);
-    if (error == 0)
-        error = open_listeners(w, p);
+        error = open_serving(w, g, &w->current, p);
     if (error != 0) {
         worker_free(w);
         return error;
@@ -173,7 +95,7 @@ int worker_new(const worker_options *options, worker **out, problem *p)
 
 int worker_listen(worker *w, problem *p)
 {
-    int error = smx_server_start(w->server);
+    int error = serving_start(w->current);
     if (error != 0)
         return problem_set(p, error, "the listeners cannot be started: %s", smx_error_text(error));
     return 0;
@@ -181,18 +103,36 @@ int worker_listen(worker *w, problem *p)
 
 /* ---- the thread ---- */
 
+/* Behind this nobody is waited for, and nobody waits. */
+static void close_wake(worker *w)
+{
+    (void)pthread_mutex_lock(&w->mutex);
+    bool could = w->can_wake;
+    w->can_wake = false;
+    if (w->call != CALL_NONE) {
+        w->result = SMX_E_CLOSED;
+        w->call = CALL_NONE;
+        (void)pthread_cond_broadcast(&w->answered);
+    }
+    (void)pthread_mutex_unlock(&w->mutex);
+    if (could)
+        uv_close((uv_handle_t *)&w->wake, NULL);
+}
+
 static void close_all(worker *w)
 {
-    smx_server_free(w->server);
-    mux_worker_free(w->mux);
-    if (w->has_wake) {
-        uv_close((uv_handle_t *)&w->drain_wake, NULL);
+    serving_free(w->prepared);
+    serving_free(w->current);
+    while (w->old.first != NULL)
+        serving_free(list_member(list_take_first(&w->old), serving, node));
+    upstream_pool_set_free(w->pools);
+    close_wake(w);
+    if (w->loop != NULL)
         (void)uv_run(smx_loop_uv(w->loop), UV_RUN_NOWAIT);
-        w->has_wake = false;
-    }
     smx_loop_free(w->loop);
-    w->server = NULL;
-    w->mux = NULL;
+    w->prepared = NULL;
+    w->current = NULL;
+    w->pools = NULL;
     w->loop = NULL;
 }
 
@@ -215,54 +155,187 @@ int worker_run(worker *w, void (*ended)(void *arg), void *arg)
     return 0;
 }
 
+/* ---- generations ---- */
+
+static void on_old_ended(void *arg, serving *s)
+{
+    (void)arg;
+    list_remove(&s->node);
+    serving_free(s);
+}
+
+static void dismiss_oldest(worker *w)
+{
+    size_t beyond =
+        w->old.count > WORKER_OLD_GENERATIONS ? w->old.count - WORKER_OLD_GENERATIONS : 0;
+    list_node *next;
+    for (list_node *n = w->old.first; beyond > 0 && n != NULL; n = next, beyond--) {
+        next = n->next;
+        serving_dismiss(list_member(n, serving, node));
+    }
+}
+
+static int prepare(worker *w, generation *g, problem *p)
+{
+    if (w->is_draining)
+        return problem_set(p, SMX_E_CLOSED, "it is shutting down");
+    return open_serving(w, g, &w->prepared, p);
+}
+
+static void forget_prepared(worker *w)
+{
+    serving_free(w->prepared);
+    w->prepared = NULL;
+}
+
+/* In one turn of the loop: no connection finds nobody. A socket that cannot be listened on any more is
+ * told in the log; the others serve. */
+static void commit(worker *w)
+{
+    if (w->is_draining || w->prepared == NULL) {
+        forget_prepared(w);
+        return;
+    }
+    serving *old = w->current;
+    w->current = w->prepared;
+    w->prepared = NULL;
+    int error = serving_start(w->current);
+    if (error != 0)
+        log_event(w->options.log, SMX_LOG_ERROR, "listen_failed", "problem", smx_error_text(error),
+                  NULL);
+    list_append(&w->old, &old->node);
+    serving_retire(old, on_old_ended, w);
+    dismiss_oldest(w);
+}
+
 /* ---- the end ---- */
 
-static void on_mux_drained(void *arg)
+static void on_pools_closed(void *arg)
 {
     worker *w = arg;
-    w->is_mux_draining = false;
     timer_clear(&w->cut);
-    if (w->is_server_done)
-        smx_loop_stop(w->loop);
+    smx_loop_stop(w->loop);
 }
 
-/* Pools close when nothing comes any more, or when it is too late for what is under way: what has no
- * final reply by then is unknown (DESIGN 4.4), and its client is still there to be told. */
-static void drain_mux(worker *w, uint64_t deadline)
+/* Pools close when nothing comes any more. */
+static void on_drained(void *arg, serving *s)
 {
-    if (w->is_mux_draining)
+    worker *w = arg;
+    if (s == w->current)
+        w->current = NULL;
+    list_remove(&s->node);
+    serving_free(s);
+    if (w->current != NULL || w->old.count > 0)
         return;
-    w->is_mux_draining = true;
-    mux_worker_drain(w->mux, deadline, on_mux_drained, w);
+    timer_set(loop_timers(w->loop), &w->cut, w->drain_until);
+    upstream_pool_set_close(w->pools, on_pools_closed, w);
 }
 
+/* It is too late for what is under way. */
 static void on_cut(timer_entry *self)
 {
     worker *w = list_member(self, worker, cut);
-    drain_mux(w, loop_now(w->loop));
+    if (w->current == NULL && w->old.count == 0)
+        upstream_pool_set_abort(w->pools);
+    for (list_node *n = w->old.first; n != NULL; n = n->next)
+        serving_cut(list_member(n, serving, node));
+    if (w->current != NULL)
+        serving_cut(w->current);
 }
 
-static void on_server_done(void *arg)
+static void drain(worker *w, uint32_t timeout_ms)
 {
-    worker *w = arg;
-    w->is_server_done = true;
-    drain_mux(w, w->drain_deadline);
+    uint32_t margin = timeout_ms / CUT_SHARE < CUT_MAX_MS ? timeout_ms / CUT_SHARE : CUT_MAX_MS;
+    w->is_draining = true;
+    forget_prepared(w);
+    w->drain_until = loop_now(w->loop) + timeout_ms;
+    timer_set(loop_timers(w->loop), &w->cut, w->drain_until - margin);
+    for (list_node *n = w->old.first; n != NULL; n = n->next)
+        serving_drain(list_member(n, serving, node), timeout_ms, on_drained, w);
+    serving_drain(w->current, timeout_ms, on_drained, w);
 }
 
-static void on_drain(uv_async_t *wake)
+/* ---- calls of other threads ---- */
+
+static int answer_call(worker *w, worker_call call)
+{
+    switch (call) {
+    case CALL_PREPARE:
+        return prepare(w, w->next, w->problem);
+    case CALL_COMMIT:
+        commit(w);
+        return 0;
+    case CALL_ABORT:
+        forget_prepared(w);
+        return 0;
+    case CALL_NONE:
+        break;
+    }
+    return 0;
+}
+
+static void on_wake(uv_async_t *wake)
 {
     worker *w = wake->data;
-    uint32_t margin = w->drain_ms / CUT_SHARE < CUT_MAX_MS ? w->drain_ms / CUT_SHARE : CUT_MAX_MS;
-    uint64_t now = loop_now(w->loop);
-    w->drain_deadline = now + w->drain_ms;
-    timer_set(loop_timers(w->loop), &w->cut, w->drain_deadline - margin);
-    smx_server_shutdown(w->server, w->drain_ms, on_server_done, w);
+    (void)pthread_mutex_lock(&w->mutex);
+    worker_call call = w->call;
+    bool drain_wanted = w->drain_wanted;
+    w->drain_wanted = false;
+    uint32_t drain_ms = w->drain_ms;
+    (void)pthread_mutex_unlock(&w->mutex);
+    if (drain_wanted && !w->is_draining)
+        drain(w, drain_ms);
+    if (call == CALL_NONE)
+        return;
+    int result = answer_call(w, call);
+    (void)pthread_mutex_lock(&w->mutex);
+    w->call = CALL_NONE;
+    w->result = result;
+    (void)pthread_cond_broadcast(&w->answered);
+    (void)pthread_mutex_unlock(&w->mutex);
+}
+
+static int call_and_wait(worker *w, worker_call call, generation *g, problem *p)
+{
+    (void)pthread_mutex_lock(&w->mutex);
+    int result = SMX_E_CLOSED;
+    if (w->can_wake) {
+        w->call = call;
+        w->next = g;
+        w->problem = p;
+        (void)uv_async_send(&w->wake);
+        while (w->call != CALL_NONE)
+            (void)pthread_cond_wait(&w->answered, &w->mutex);
+        result = w->result;
+    }
+    (void)pthread_mutex_unlock(&w->mutex);
+    return result;
+}
+
+int worker_prepare(worker *w, generation *g, problem *p)
+{
+    (void)problem_set(p, SMX_E_CLOSED, "it is shutting down");
+    return call_and_wait(w, CALL_PREPARE, g, p);
+}
+
+void worker_commit(worker *w)
+{
+    (void)call_and_wait(w, CALL_COMMIT, NULL, NULL);
+}
+
+void worker_abort(worker *w)
+{
+    (void)call_and_wait(w, CALL_ABORT, NULL, NULL);
 }
 
 void worker_drain(worker *w, uint32_t timeout_ms)
 {
+    (void)pthread_mutex_lock(&w->mutex);
     w->drain_ms = timeout_ms;
-    (void)uv_async_send(&w->drain_wake);
+    w->drain_wanted = true;
+    if (w->can_wake)
+        (void)uv_async_send(&w->wake);
+    (void)pthread_mutex_unlock(&w->mutex);
 }
 
 void worker_free(worker *w)
@@ -272,8 +345,7 @@ void worker_free(worker *w)
     if (w->is_running)
         (void)pthread_join(w->thread, NULL);
     close_all(w);
-    free(w->listeners);
-    free(w->addresses);
-    free(w->indices);
+    (void)pthread_mutex_destroy(&w->mutex);
+    (void)pthread_cond_destroy(&w->answered);
     free(w);
 }

@@ -1,0 +1,243 @@
+/* A serving owns its server and mux_worker, and has a share of its generation. It ends when both have
+ * nothing to do any more; its owner frees it then. */
+#include "app/serving.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "net/endpoint.h"
+#include "net/loop.h"
+
+/* ---- listeners ---- */
+
+static bool is_unix(const char *listen)
+{
+    return slice_starts_with(slice_of_text(listen), SMX_SLICE("unix:"));
+}
+
+/* The previous generation's listener of this address, or SIZE_MAX. */
+static size_t find_previous(const serving *previous, const char *listen)
+{
+    const config *c = previous->generation->config;
+    for (size_t i = 0; i < c->listener_count; i++)
+        if (previous->indices[i] != SIZE_MAX && strcmp(c->listeners[i].listen, listen) == 0)
+            return i;
+    return SIZE_MAX;
+}
+
+/* Some listener of the previous generation has this port, of another address of this machine. */
+static bool is_own_port(const serving *previous, uint16_t port)
+{
+    const generation *g = previous->generation;
+    for (size_t i = 0; port != 0 && i < g->config->listener_count; i++)
+        if (g->ports[i] == port)
+            return true;
+    return false;
+}
+
+/* Port 0 means any free one for the first worker, and the same one for the others. */
+static void choose_address(serving *s, const serving_options *options, size_t nth)
+{
+    endpoint e;
+    smx_listener_options *l = &s->listeners[nth];
+    if (endpoint_parse(slice_of_text(l->listen), 0, &e, NULL) != 0 || e.is_unix)
+        return;
+    l->shared_port =
+        !options->is_first || (options->previous != NULL && is_own_port(options->previous, e.port));
+    if (options->is_first || e.port != 0)
+        return;
+    bool is_ipv6 = slice_find(e.host, ':') < e.host.len;
+    (void)snprintf(s->addresses[nth], SERVING_LISTEN_TEXT, is_ipv6 ? "[%.*s]:%u" : "%.*s:%u",
+                   (int)e.host.len, e.host.data, s->generation->ports[nth]);
+    l->listen = s->addresses[nth];
+}
+
+static int open_listener(serving *s, const serving_options *options, size_t nth, size_t *opened,
+                         problem *p)
+{
+    char text[SMX_PROBLEM_TEXT] = "";
+    smx_listener_options *l = &s->listeners[nth];
+    const serving *previous = options->previous;
+    *l = s->generation->config->listeners[nth];
+    if (!options->is_first && is_unix(l->listen))
+        return 0;
+    l->counters = counter_book_page(options->book, l->listen);
+    if (l->counters == NULL)
+        return problem_set(p, SMX_E_NOMEM, "out of memory");
+    size_t kept = previous == NULL ? SIZE_MAX : find_previous(previous, l->listen);
+    if (kept != SIZE_MAX) {
+        l->adopts = previous->server;
+        l->adopts_nth = previous->indices[kept];
+    } else {
+        choose_address(s, options, nth);
+    }
+    int error = smx_server_listen(s->server, l, text);
+    if (error != 0)
+        return problem_set(p, error, "listeners[%zu]: %.400s%s", nth, text,
+                           error == SMX_E_BUSY ? "; stop it, or choose another port" : "");
+    s->indices[nth] = (*opened)++;
+    if (options->is_first)
+        s->generation->ports[nth] = smx_server_port(s->server, s->indices[nth]);
+    return 0;
+}
+
+static int open_listeners(serving *s, const serving_options *options, problem *p)
+{
+    size_t count = s->generation->config->listener_count;
+    size_t opened = 0;
+    s->listeners = calloc(count, sizeof(*s->listeners));
+    s->addresses = calloc(count, sizeof(*s->addresses));
+    s->indices = calloc(count, sizeof(*s->indices));
+    if (s->listeners == NULL || s->addresses == NULL || s->indices == NULL)
+        return problem_set(p, SMX_E_NOMEM, "out of memory");
+    for (size_t i = 0; i < count; i++)
+        s->indices[i] = SIZE_MAX;
+    int error = 0;
+    for (size_t i = 0; i < count && error == 0; i++)
+        error = open_listener(s, options, i, &opened, p);
+    return error;
+}
+
+/* ---- beginning ---- */
+
+static void hold_take(void *arg)
+{
+    (void)config_share(arg);
+}
+
+static void hold_drop(void *arg)
+{
+    config_free(arg);
+}
+
+static int open_mux(serving *s, const serving_options *options, problem *p)
+{
+    const upstream_hold hold = {s->generation->config, hold_take, hold_drop};
+    return mux_worker_new_shared(s->generation->mux, options->pools, &hold, &s->mux, p);
+}
+
+static int open_server(serving *s, const serving_options *o, problem *p)
+{
+    const config *c = s->generation->config;
+    s->middleware[0] = mux_worker_summary(s->mux);
+    s->middleware[1] = &middleware_received_limit;
+    s->middleware[2] = &middleware_allow_from;
+    s->hooks[0] = &hook_allow_from;
+    s->hooks[1] = mux_worker_route_hook(s->mux);
+    const smx_server_options options = {
+        .version = SMX_SERVER_VERSION,
+        .hostname = c->hostname,
+        .handler = mux_handle,
+        .handler_arg = s->mux,
+        .middleware = s->middleware,
+        .middleware_count = SERVING_MIDDLEWARE,
+        .hooks = s->hooks,
+        .hook_count = SERVING_HOOKS,
+        .find_user = mux_find_user,
+        .find_user_arg = s->generation->mux,
+        .offer = mux_offer,
+        .offer_arg = s->mux,
+        .shared = o->shared,
+        .temp_dir = c->temp_dir,
+        .log = log_write,
+        .log_arg = o->log,
+    };
+    int error = smx_server_new(s->loop, &options, &s->server);
+    if (error != 0)
+        return problem_set(p, error, "%s", smx_error_text(error));
+    mux_worker_set_server(s->mux, s->server);
+    return 0;
+}
+
+int serving_new(const serving_options *options, serving **out, problem *p)
+{
+    serving *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return problem_set(p, SMX_E_NOMEM, "out of memory");
+    s->generation = generation_share(options->generation);
+    s->loop = upstream_pool_set_loop(options->pools);
+    s->deadline = UINT64_MAX;
+    int error = open_mux(s, options, p);
+    if (error == 0)
+        error = open_server(s, options, p);
+    if (error == 0)
+        error = open_listeners(s, options, p);
+    if (error != 0) {
+        serving_free(s);
+        return error;
+    }
+    *out = s;
+    return 0;
+}
+
+int serving_start(serving *s)
+{
+    mux_worker_activate(s->mux);
+    return smx_server_start(s->server);
+}
+
+/* ---- the end ---- */
+
+static void check_end(serving *s)
+{
+    serving_ended_fn *ended = s->ended;
+    if (!s->is_server_done || !s->is_mux_done || ended == NULL)
+        return;
+    s->ended = NULL;
+    ended(s->ended_arg, s);
+}
+
+static void on_mux_done(void *arg)
+{
+    serving *s = arg;
+    s->is_mux_done = true;
+    check_end(s);
+}
+
+static void on_server_done(void *arg)
+{
+    serving *s = arg;
+    s->is_server_done = true;
+    mux_worker_drain(s->mux, s->deadline, on_mux_done, s);
+}
+
+void serving_retire(serving *s, serving_ended_fn *ended, void *arg)
+{
+    s->ended = ended;
+    s->ended_arg = arg;
+    smx_server_retire(s->server, on_server_done, s);
+}
+
+void serving_dismiss(serving *s)
+{
+    if (!s->is_dismissed)
+        smx_server_dismiss(s->server);
+    s->is_dismissed = true;
+}
+
+void serving_drain(serving *s, uint32_t timeout_ms, serving_ended_fn *ended, void *arg)
+{
+    s->ended = ended;
+    s->ended_arg = arg;
+    s->deadline = loop_now(s->loop) + timeout_ms;
+    smx_server_shutdown(s->server, timeout_ms, on_server_done, s);
+}
+
+void serving_cut(serving *s)
+{
+    s->deadline = loop_now(s->loop);
+    mux_worker_drain(s->mux, s->deadline, on_mux_done, s);
+}
+
+void serving_free(serving *s)
+{
+    if (s == NULL)
+        return;
+    smx_server_free(s->server);
+    mux_worker_free(s->mux);
+    generation_free(s->generation);
+    free(s->listeners);
+    free(s->addresses);
+    free(s->indices);
+    free(s);
+}
