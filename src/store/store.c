@@ -163,12 +163,15 @@ static int store_find_backend(smx_slice url, const store_backend **backend, smx_
         *backend = BACKENDS[i];
         return BACKENDS[i]->check(*rest, p);
     }
-    if (slice_starts_with(url, SMX_SLICE("postgres")))
-        return problem_set(p, SMX_E_UNSUPPORTED,
-                           "a store in PostgreSQL is not in this version: "
-                           "write `sqlite:/path/of/a/file`");
-    return problem_set(p, SMX_E_SYNTAX, "`%.*s` is no store: write `%s` or `%s`", (int)url.len,
-                       url.data, store_sqlite.form, store_memory.form);
+    if (slice_starts_with(url, SMX_SLICE("postgres"))) {
+        (void)problem_set(p, SMX_E_UNSUPPORTED,
+                          "a store in PostgreSQL is not in this version: write "
+                          "`sqlite:/path/of/a/file`");
+        return SMX_E_UNSUPPORTED;
+    }
+    (void)problem_set(p, SMX_E_SYNTAX, "`%.*s` is no store: write `%s` or `%s`", (int)url.len,
+                      url.data, store_sqlite.form, store_memory.form);
+    return SMX_E_SYNTAX;
 }
 
 int store_url_check(smx_slice url, problem *p)

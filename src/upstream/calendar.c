@@ -5,7 +5,7 @@
 #include <glib.h>
 #include <stdlib.h>
 
-enum { SECOND = 1, MINUTE = 60, HOUR = 60 * 60, DAY = 24 * 60 * 60 };
+enum { SECOND = 1, MINUTE = 60, HOUR = 60 * 60, DAY = 24 * 60 * 60, EPOCH_MONTHS = 1970 * 12 };
 
 struct calendar_zone {
     GTimeZone *zone;
@@ -52,7 +52,7 @@ static int64_t floor_to(int64_t n, int64_t step)
 static int64_t month_first_day(int64_t months)
 {
     /* Years begin in March here, so that the leap day is the last of its year. */
-    int64_t since = months + 1970 * 12 - 2;
+    int64_t since = months + EPOCH_MONTHS - 2;
     int64_t year = floor_to(since, 12) / 12;
     int64_t month = since - year * 12;
     int64_t leap_days =

@@ -14,17 +14,19 @@ typedef struct window_word {
     calendar_unit calendar;
 } window_word;
 
-#define S 1000ULL
+#define MINUTE_MS 60000ULL
+#define DAY_MS    86400000ULL
 static const window_word WINDOWS[] = {
-    {{"s", "sec", "second", "seconds"}, S, CALENDAR_SECOND},
-    {{"m", "min", "minute", "minutes"}, 60 * S, CALENDAR_MINUTE},
-    {{"h", "hour", "hours"}, 60 * 60 * S, CALENDAR_HOUR},
-    {{"d", "day", "days"}, 24 * 60 * 60 * S, CALENDAR_DAY},
-    {{"w", "week", "weeks"}, 7 * 24 * 60 * 60 * S, CALENDAR_WEEK},
-    {{"month", "months"}, 30 * 24 * 60 * 60 * S, CALENDAR_MONTH},
+    {{"s", "sec", "second", "seconds"}, 1000, CALENDAR_SECOND},
+    {{"m", "min", "minute", "minutes"}, MINUTE_MS, CALENDAR_MINUTE},
+    {{"h", "hour", "hours"}, 60 * MINUTE_MS, CALENDAR_HOUR},
+    {{"d", "day", "days"}, DAY_MS, CALENDAR_DAY},
+    {{"w", "week", "weeks"}, 7 * DAY_MS, CALENDAR_WEEK},
+    {{"month", "months"}, 30 * DAY_MS, CALENDAR_MONTH},
 };
-static const uint64_t WINDOW_MAX = 366 * 24 * 60 * 60 * S;
-#undef S
+static const uint64_t WINDOW_MAX = 366 * DAY_MS;
+#undef MINUTE_MS
+#undef DAY_MS
 
 static const char *const CALENDAR_NAMES[] = {"second", "minute", "hour", "day", "week", "month"};
 static const char *const UNIT_NAMES[] = {"messages", "recipients"};
@@ -173,7 +175,7 @@ int quota_limit_parse(smx_slice text, quota_limit *out, problem *p)
     if (rest.len == 0 || rest.data[0] != '/')
         return problem_set(p, SMX_E_SYNTAX, "a limit is written %s", FORM);
     rest = slice_from(rest, 1);
-    uint64_t count;
+    uint64_t count = 1;
     error = limit_window(limit_word(&rest), &limit, &count, p);
     if (error == 0)
         error = limit_calendar(rest, count, &limit, p);

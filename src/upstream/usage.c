@@ -1,10 +1,13 @@
 /* The parts of a window and what was used in each. Parts stand in a ring, by their number. */
 #include "upstream/usage.h"
 
+#include <assert.h>
+
 enum { JITTER_MS = 1000 };
 
 static usage_part *usage_slot(usage *u, uint64_t number)
 {
+    assert(u->part_count > 0);
     return &u->parts[number % u->part_count];
 }
 
