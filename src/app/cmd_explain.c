@@ -1,7 +1,9 @@
-/* smtpmux explain: where a message would go, and why. From the file alone; nothing is sent. */
+/* smtpmux explain: where a message would go, and why. From the file alone, or with --live from the
+ * running daemon, which knows how its upstreams stand. Nothing is sent. */
 #include <stdio.h>
 #include <sysexits.h>
 
+#include "app/admin_client.h"
 #include "app/commands.h"
 #include "app/config_file.h"
 #include "app/options.h"
@@ -12,9 +14,10 @@
 /* What the command line asks for. */
 typedef struct explain_line {
     const char *path;
+    const char *admin;
     const char *user, *from, *size, *client, *time;
     json_t *to, *headers;
-    bool json;
+    bool json, live;
 } explain_line;
 
 static int take_recipient(void *arg, const char *argument)
@@ -78,6 +81,19 @@ static int explain_file(const char *path, const json_t *question, json_t **answe
     return code;
 }
 
+/* ---- from the daemon ---- */
+
+static int explain_live(const explain_line *line, json_t *question, json_t **answer)
+{
+    admin_client *client;
+    int code = admin_client_open(line->path, line->admin, &client);
+    if (code != EX_OK)
+        return code;
+    code = admin_client_ask(client, "/api/explain", NULL, json_incref(question), answer);
+    admin_client_free(client);
+    return code;
+}
+
 /* ---- showing ---- */
 
 static int show(const json_t *answer, bool json)
@@ -104,7 +120,8 @@ static int explain(const explain_line *line, uint64_t size)
         (void)fputs("smtpmux explain: what was given is no UTF-8 text\n", stderr);
         return EX_USAGE;
     }
-    int code = explain_file(line->path, question, &answer);
+    int code = line->live ? explain_live(line, question, &answer)
+                          : explain_file(line->path, question, &answer);
     if (code == EX_OK)
         code = show(answer, line->json);
     json_decref(answer);
@@ -129,6 +146,11 @@ static int read_line(explain_line *line, int argc, char **argv)
         {0, "client", "ADDRESS", "the address of the client that sends it", .text = &line->client},
         {0, "time", "TIME", "when, such as \"2026-01-31 09:00\", in UTC [now]",
          .text = &line->time},
+        {0, "live", NULL, "ask the running daemon, with its breakers and quotas as they are",
+         .flag = &line->live},
+        {0, "admin", "ADDRESS",
+         "with --live: the admin socket, such as unix:/run/smtpmux/admin.sock",
+         .text = &line->admin},
         {0, "json", NULL, "print JSON", .flag = &line->json},
     };
     const cli_command usage = {command_explain.name,
@@ -141,6 +163,8 @@ static int read_line(explain_line *line, int argc, char **argv)
         return cli_wrong(&usage, "what is `%s`? Recipients are named with --to", argv[first]);
     if (line->user == NULL || line->from == NULL || json_array_size(line->to) == 0)
         return cli_wrong(&usage, "--user, --from and --to are needed");
+    if (line->admin != NULL && !line->live)
+        return cli_wrong(&usage, "--admin goes with --live");
     if (line->size != NULL &&
         (scalar_size(slice_of_text(line->size), &size) != 0 || size > INT64_MAX))
         return cli_wrong(&usage, "`%s` is no size such as 20k or 10MiB", line->size);
