@@ -1,0 +1,117 @@
+"""`smtpmux explain`: what it says is what happens."""
+import json
+
+import pytest
+
+from harness import APP
+from harness_cli import run
+from wire import Wire, message, send_one
+
+SENDER = "ann@example.com"
+ROUTES = [
+    {"name": "own", "match": {"rcpt_domain": "own.example"}, "upstreams": ["b"], "mixed_routes": "first"},
+    {"name": "bulk", "match": {"header": {"X-Priority": "bulk"}, "not": {"from": "boss@*"}},
+     "selector": "weighted", "upstreams": [{"b": 3}, {"c": 1}]},
+    {"name": "large", "match": {"size": ">4KiB"}, "upstreams": ["c"]},
+    {"name": "never", "match": {"time": "mon 00:00-00:01", "client": "192.0.2.0/24"}, "upstreams": ["c"]},
+]
+
+
+def explain(path, *arguments, user=APP, sender=SENDER, to=("bob@example.org",)):
+    recipients = [word for one in to for word in ("--to", one)]
+    return run("explain", "-c", path, "--user", user, "--from", sender, *recipients, *arguments)
+
+
+def answer(path, *arguments, **options):
+    result = explain(path, *arguments, "--json", **options)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def daemon(stage):
+    providers = {name: stage.provider() for name in "abc"}
+    users = [{"email": APP, "upstreams": ["a"], "allow_from": ["*@example.com"]}]
+    return stage.mux(providers, users=users, routes=ROUTES)
+
+
+@pytest.mark.parametrize("fields, lines, options", [
+    ("Subject: x\r\n", 1, {}),
+    ("X-Priority: bulk\r\n", 1, {}),
+    ("X-Priority: bulk\r\n", 1, {"sender": "boss@example.com"}),
+    ("Subject: x\r\n", 200, {}),
+    ("X-Priority: bulk\r\n", 200, {"to": ["a@own.example"]}),
+])
+def test_explain__the_route_and_the_upstream_are_those_that_are_taken(daemon, fields, lines, options):
+    sender = options.get("sender", SENDER)
+    data = f"{fields}\r\n".encode() + b"a line of about forty octets, or a few\r\n" * lines
+    headers = [word for field in fields.splitlines() for word in ("--header", field)]
+    told = answer(daemon.path, *headers, "--size", len(data), "--client", "127.0.0.1", **options)
+    assert not told["depends"]
+    assert send_one(daemon.port(), data, sender=sender,
+                    recipients=options.get("to", ["bob@example.org"])).code == 250
+    summary = daemon.wait("message")
+    assert (told["route"], told["upstreams"][0]["name"]) == (summary["route"], summary["upstream"])
+    assert all(reply["code"] == 250 for reply in told["replies"])
+
+
+@pytest.mark.parametrize("sender, to", [
+    (SENDER, ["a@example.org", "b@own.example", "c@example.org"]),
+    (SENDER, ["a@own.example", "b@example.org"]),
+    ("x@example.net", ["a@example.org"]),
+])
+def test_explain__the_replies_are_those_that_are_given(daemon, sender, to):
+    told = answer(daemon.path, "--client", "127.0.0.1", sender=sender, to=to)
+    given = []
+    with Wire(daemon.port()) as wire:
+        wire.greet()
+        given.append(wire.command(f"MAIL FROM:<{sender}>"))
+        if given[0].code == 250:
+            given += [wire.command(f"RCPT TO:<{one}>") for one in to]
+    assert [(reply["code"], reply["enhanced"]) for reply in told["replies"]] == [
+        (reply.code, reply.enhanced) for reply in given]
+
+
+def test_explain__what_is_not_told_is_said(daemon):
+    told = answer(daemon.path, "--time", "2026-01-05 00:00")
+    assert told["depends"] and told["route"] == "user"
+    assert {route["name"]: route["fits"] for route in told["routes"]} == {
+        "own": "no", "bulk": "maybe", "large": "maybe", "never": "maybe"}
+    text = explain(daemon.path).stdout
+    assert "bulk may fit" in text and "--header" in text and "--size" in text
+
+
+def test_explain__a_person_reads_why(daemon):
+    text = explain(daemon.path, "--header", "X-Priority: high", "--size", "1k", "--client", "127.0.0.1",
+                   "--time", "2026-01-05 09:00").stdout
+    assert "own does not fit" in text
+    assert "the recipient's domain is example.org; wanted is own.example" in text
+    assert "the field X-Priority is high; wanted is bulk" in text
+    assert "the size is 1000 octets; wanted is >4KiB" in text
+    assert "the time is mon 09:00 UTC; wanted is mon 00:00-00:01" in text
+    assert "none fits: the user's own upstreams are taken" in text
+    assert "1. a: usable" in text
+    assert f"MAIL FROM:<{SENDER}>: 250" in text
+
+
+def test_explain__a_question_that_cannot_be_answered(daemon):
+    for arguments, said in [
+            ({"user": "nobody@example.com"}, "no user is called"),
+            ({"to": ["not an address"]}, "is no address"),
+            ({"sender": "@"}, "is no address")]:
+        result = explain(daemon.path, **arguments)
+        assert result.returncode == 64 and said in result.stderr and not result.stdout
+    assert "is no size" in explain(daemon.path, "--size", "many").stderr
+    assert "is a moment" in explain(daemon.path, "--time", "soon").stderr
+    assert "is no field" in explain(daemon.path, "--header", "nonsense").stderr
+    assert run("explain", "-c", daemon.path, "--user", APP).returncode == 64
+
+
+def test_explain__changes_nothing(stage):
+    first, second = stage.provider(), stage.provider()
+    mux = stage.mux([first, second], users=[
+        {"email": APP, "upstreams": ["p0", "p1"], "selector": "round-robin"}])
+    for _ in range(2):
+        assert [one["name"] for one in answer(mux.path)["upstreams"]] == ["p0", "p1"]
+    assert send_one(mux.port(), message()).code == 250
+    assert mux.wait("message")["upstream"] == "p0" and second.connections == 0
