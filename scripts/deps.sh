@@ -7,8 +7,8 @@ set -euo pipefail
 
 build=(
   ca-certificates gcc g++ libc6-dev clang libclang-rt-14-dev make meson ninja-build pkg-config
-  libuv1-dev libssl-dev libc-ares-dev libgsasl-dev libfyaml-dev libjansson-dev libcrypt-dev
-  libglib2.0-dev tzdata libmicrohttpd-dev libcurl4-openssl-dev libsqlite3-dev
+  libuv1-dev libssl-dev libc-ares-dev libgsasl-dev libcurl4-openssl-dev libfyaml-dev
+  libjansson-dev libcrypt-dev libglib2.0-dev tzdata libmicrohttpd-dev libsqlite3-dev
   libcmocka-dev
 )
 peers=(

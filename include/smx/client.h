@@ -42,6 +42,8 @@ typedef struct smx_client_options {
     smx_tls_policy tls;
     smx_client_verify verify;
     smx_client_tls *tls_context; /* needed unless tls is SMX_TLS_OFF */
+    const uint8_t (*pins)[32];   /* SHA-256 of SubjectPublicKeyInfo: the server's must be one of */
+    size_t pin_count;            /* these, or failure of phase tls; 0: any */
     const char *tls_name;        /* for SNI and verification; NULL: host */
     const char *helo;            /* our name; NULL: the machine's */
     const char *own_hostname; /* a server that calls itself so is ourselves; NULL: not looked for */

@@ -270,13 +270,11 @@ const config_level level_certificate = KEY_LEVEL_OF("certificate", certificate_k
 const config_level *keys_level_at(size_t nth)
 {
     static const config_level *const LEVELS[] = {
-        &level_top,           &level_listener,     &level_certificate,
-        &level_upstream,      &level_timeouts,     &level_breaker,
-        &level_user,          &level_route,        &level_match,
-        &level_downstream,    &level_log,          &level_admin,
-        &level_profile,       &level_profile_caps, &level_profile_connections,
-        &level_profile_user,  &level_profile_pass, &level_profile_quota,
-        &level_profile_reply,
+        &level_top,          &level_listener,     &level_certificate,   &level_upstream,
+        &level_oauth2,       &level_timeouts,     &level_breaker,       &level_user,
+        &level_route,        &level_match,        &level_downstream,    &level_log,
+        &level_admin,        &level_profile,      &level_profile_caps,  &level_profile_connections,
+        &level_profile_user, &level_profile_pass, &level_profile_quota, &level_profile_reply,
     };
     return nth < sizeof(LEVELS) / sizeof(LEVELS[0]) ? LEVELS[nth] : NULL;
 }

@@ -67,6 +67,7 @@ extern const config_level level_certificate;
 extern const config_level level_upstream;
 extern const config_level level_timeouts;
 extern const config_level level_breaker;
+extern const config_level level_oauth2;
 extern const config_level level_user;
 extern const config_level level_route;
 extern const config_level level_match;

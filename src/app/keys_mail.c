@@ -8,6 +8,7 @@
         .name = (key), .kind = KEY_LATER, .doc = ""                                                \
     }
 
+static const char *const GRANT_WORDS[] = {"refresh_token", "client_credentials", NULL};
 static const char *const UNKNOWN_WORDS[] = {"defer", "failover", NULL};
 static const char *const MIXED_WORDS[] = {"defer", "first", NULL};
 static const char *const RECEIVED_WORDS[] = {"full", "no-client", "off", NULL};
@@ -28,11 +29,18 @@ static const config_key upstream_keys[] = {
     {.name = "pass", .kind = KEY_SECRET, KEY_AT(upstream_options, password), .doc = "its password"},
     {.name = "auth",
      .kind = KEY_CUSTOM,
-     .type = "`plain`, `login`, `cram-md5` or `scram-sha-256`",
+     .type = "`plain`, `login`, `cram-md5`, `scram-sha-256`, `xoauth2` or `oauthbearer`",
      .read = upstreams_read_auth,
      .write = upstreams_write_auth,
      .otherwise = "the best that is offered",
      .doc = "the only mechanism to sign in with"},
+    {.name = "oauth2",
+     .kind = KEY_CUSTOM,
+     .type = "mapping",
+     .level = &level_oauth2,
+     .read = upstreams_read_oauth2,
+     .write = upstreams_write_oauth2,
+     .doc = "tokens of OAuth2 in place of `pass`, fetched and renewed by smtpmux"},
     {.name = "allow_insecure_auth",
      .kind = KEY_BOOL,
      KEY_AT(upstream_options, allow_insecure_auth),
@@ -61,6 +69,14 @@ static const config_key upstream_keys[] = {
      KEY_AT(upstream_options, ca_file),
      .otherwise = "the system's CAs",
      .doc = "PEM file of the CAs to believe"},
+    {.name = "pin",
+     .kind = KEY_CUSTOM,
+     .type = "list of `sha256/BASE64`",
+     .read = upstreams_read_pin,
+     .write = upstreams_write_pin,
+     .otherwise = "any key of a right certificate",
+     .doc = "SHA-256 of the server's public key (SubjectPublicKeyInfo): one of these, or the "
+            "connection fails; TLS is required then"},
     {.name = "client_cert",
      .kind = KEY_FILE,
      KEY_AT(upstream_options, cert_file),
@@ -147,8 +163,6 @@ static const config_key upstream_keys[] = {
      .doc = "a limit with a window of up to a minute may delay a message so long, within its "
             "`deadline`, before the upstream is passed over"},
     LATER("probe"),
-    LATER("oauth2"),
-    LATER("pin"),
     LATER("proxy"),
 };
 const config_level level_upstream = KEY_LEVEL_OF("upstream", upstream_keys);
@@ -177,6 +191,41 @@ static const config_key breaker_keys[] = {
      .doc = "the longest pause"},
 };
 const config_level level_breaker = KEY_LEVEL_OF("mapping `breaker`", breaker_keys);
+
+static const config_key oauth2_keys[] = {
+    {.name = "token_url",
+     .kind = KEY_TEXT,
+     KEY_AT(upstream_options, oauth2.token_url),
+     .is_required = true,
+     .doc = "the provider's token endpoint; https, but to this machine"},
+    {.name = "client_id",
+     .kind = KEY_TEXT,
+     KEY_AT(upstream_options, oauth2.client_id),
+     .is_required = true,
+     .doc = "the application's name at the provider"},
+    {.name = "client_secret",
+     .kind = KEY_SECRET,
+     KEY_AT(upstream_options, oauth2.client_secret),
+     .otherwise = "a public client",
+     .doc = "the application's secret"},
+    {.name = "refresh_token",
+     .kind = KEY_SECRET,
+     KEY_AT(upstream_options, oauth2.refresh_token),
+     .doc = "what access tokens are had for; a new one that the endpoint gives is used until the "
+            "next start"},
+    {.name = "scope",
+     .kind = KEY_TEXT,
+     KEY_AT(upstream_options, oauth2.scope),
+     .otherwise = "what the endpoint thinks fit",
+     .doc = "what the tokens are to be good for"},
+    {.name = "grant",
+     .kind = KEY_WORD,
+     KEY_AT(upstream_options, oauth2.grant),
+     .words = GRANT_WORDS,
+     .otherwise = "`refresh_token` if there is one, else `client_credentials`",
+     .doc = "how tokens are asked for"},
+};
+const config_level level_oauth2 = KEY_LEVEL_OF("mapping `oauth2`", oauth2_keys);
 
 static const config_key timeout_keys[] = {
     {.name = "connect",

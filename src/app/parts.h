@@ -19,9 +19,16 @@ void listeners_check(config_reader *reader);
 
 /* ---- upstreams ---- */
 part_read_fn upstreams_read, upstreams_read_url, upstreams_read_auth, upstreams_read_family,
-    upstreams_read_verify, upstreams_read_reply_to, upstreams_read_profile, upstreams_read_caps;
+    upstreams_read_verify, upstreams_read_reply_to, upstreams_read_profile, upstreams_read_caps,
+    upstreams_read_pin, upstreams_read_oauth2;
 part_write_fn upstreams_write, upstreams_write_url, upstreams_write_auth, upstreams_write_family,
-    upstreams_write_verify, upstreams_write_reply_to, upstreams_write_profile, upstreams_write_caps;
+    upstreams_write_verify, upstreams_write_reply_to, upstreams_write_profile, upstreams_write_caps,
+    upstreams_write_pin, upstreams_write_oauth2;
+/* Where a key of an upstream stands, or the upstream itself. */
+int64_t upstreams_offset_of(const yaml_entry *at, const char *key);
+/* upstream_security.c: what `auth`, `pass`, `oauth2`, `pin` and the URL say together. */
+void upstreams_check_security(config_reader *reader, const yaml_entry *at,
+                              upstream_options *options);
 /* One that stands in a user's list, named by its host and port. False: there is no memory. */
 bool upstreams_read_inline(config_reader *reader, const yaml_entry *entry, size_t *index);
 bool upstreams_find(const config *c, smx_slice name, size_t *index);

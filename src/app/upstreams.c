@@ -7,9 +7,6 @@
 #include "app/scalar.h"
 #include "net/tls.h"
 
-static const char *const AUTH_WORDS[] = {"plain", "login", "cram-md5", "scram-sha-256", NULL};
-static const char *const AUTH_LATER[] = {"xoauth2", "oauthbearer", NULL};
-static const char *const MECHANISMS[] = {"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256"};
 static const char *const FAMILY_WORDS[] = {"any", "ipv4", "ipv6", NULL};
 static const uint8_t FAMILIES[] = {0, 4, 6};
 static const char *const REPLY_TO_WORDS[] = {"keep", "add", NULL};
@@ -49,20 +46,9 @@ void upstreams_read_url(config_reader *reader, const yaml_entry *entry, void *ta
         reader_problem(reader, entry->value->offset, error, &p);
         return;
     }
-    /* Its replies after the dot can differ by recipient: that needs recipients tracked one by one. */
-    if (options->lmtp)
-        problems_error(reader->problems, entry->value->offset, "`lmtp://` is not in this version");
     options->host = reader_copy(reader, slice_of_text(host));
     options->url = complete_url(reader, text, options);
     free(host);
-}
-
-void upstreams_read_auth(config_reader *reader, const yaml_entry *entry, void *target)
-{
-    upstream_options *options = target;
-    size_t index;
-    if (reader_word(reader, entry, AUTH_WORDS, AUTH_LATER, &index))
-        options->mechanism = MECHANISMS[index];
 }
 
 void upstreams_read_family(config_reader *reader, const yaml_entry *entry, void *target)
@@ -121,45 +107,10 @@ static void apply_profile(config_reader *reader, const yaml_entry *at, upstream_
 
 /* ---- keys that contradict each other ---- */
 
-static bool is_loopback(const upstream_options *options)
-{
-    smx_address address;
-    smx_slice host = slice_of_text(options->host);
-    if (options->port == 0 || slice_equal_nocase(host, SMX_SLICE("localhost")))
-        return true;
-    if (smx_address_parse(host, &address) != 0)
-        return false;
-    static const uint8_t ONE[16] = {[15] = 1};
-    return address.family == 4 ? address.octets[0] == 127
-                               : memcmp(address.octets, ONE, sizeof(ONE)) == 0;
-}
-
-static int64_t offset_of(const yaml_entry *at, const char *key)
+int64_t upstreams_offset_of(const yaml_entry *at, const char *key)
 {
     const yaml_entry *entry = yaml_find(at->value, slice_of_text(key));
     return entry == NULL ? at->offset : entry->offset;
-}
-
-static void check_credentials(config_reader *reader, const yaml_entry *at,
-                              const upstream_options *options)
-{
-    bool has_pass = reader_has(at, "pass") || reader_has(at, "pass_file");
-    if (options->user != NULL && !has_pass)
-        problems_error(reader->problems, offset_of(at, "user"),
-                       "`user` needs `pass` or `pass_file`");
-    if (options->user == NULL && (has_pass || options->mechanism != NULL))
-        problems_error(reader->problems, offset_of(at, has_pass ? "pass" : "auth"),
-                       "`%s` needs `user`", has_pass ? "pass" : "auth");
-    if (options->user == NULL || options->allow_insecure_auth || options->host == NULL)
-        return;
-    if (options->tls == SMX_TLS_OFF && !is_loopback(options))
-        problems_error(reader->problems, offset_of(at, "url"),
-                       "the password would leave on clear text: use smtp+tls:// or smtps://, or "
-                       "set `allow_insecure_auth: true`");
-    else if (options->tls != SMX_TLS_OFF && options->verify == SMX_VERIFY_NEVER)
-        problems_error(reader->problems, offset_of(at, "tls_verify"),
-                       "the password would go to a server that has not shown who it is: name its "
-                       "CA with `ca` instead, or set `allow_insecure_auth: true`");
 }
 
 static void check_tls_files(config_reader *reader, const yaml_entry *at,
@@ -170,15 +121,16 @@ static void check_tls_files(config_reader *reader, const yaml_entry *at,
     tls_client_options tls = {options->ca_file, options->cert_file, options->key_file};
     bool is_used = tls.ca_file != NULL || tls.cert_file != NULL;
     if ((options->cert_file == NULL) != (options->key_file == NULL)) {
-        problems_error(reader->problems,
-                       offset_of(at, options->cert_file == NULL ? "client_key" : "client_cert"),
-                       "`client_cert` and `client_key` need each other");
+        problems_error(
+            reader->problems,
+            upstreams_offset_of(at, options->cert_file == NULL ? "client_key" : "client_cert"),
+            "`client_cert` and `client_key` need each other");
         return;
     }
     int error = is_used ? tls_client_new(&tls, &client, &p) : 0;
     if (error != 0)
-        reader_problem(reader, offset_of(at, tls.ca_file != NULL ? "ca" : "client_cert"), error,
-                       &p);
+        reader_problem(reader, upstreams_offset_of(at, tls.ca_file != NULL ? "ca" : "client_cert"),
+                       error, &p);
     tls_client_free(client);
 }
 
@@ -188,15 +140,15 @@ static void check_addresses(config_reader *reader, const yaml_entry *at,
     smx_address address;
     smx_path path;
     if (options->source != NULL && smx_address_parse(slice_of_text(options->source), &address) != 0)
-        problems_error(reader->problems, offset_of(at, "source"),
+        problems_error(reader->problems, upstreams_offset_of(at, "source"),
                        "expected a local address such as 192.0.2.1, found `%s`", options->source);
     if (options->rewrite_from != NULL &&
         smx_mailbox_parse(slice_of_text(options->rewrite_from), 0, &path) != 0)
-        problems_error(reader->problems, offset_of(at, "rewrite_from"),
+        problems_error(reader->problems, upstreams_offset_of(at, "rewrite_from"),
                        "expected an address such as me@example.com, found `%s`",
                        options->rewrite_from);
     if (options->reply_to_add && options->rewrite_from == NULL)
-        problems_warn(reader->problems, offset_of(at, "reply_to"),
+        problems_warn(reader->problems, upstreams_offset_of(at, "reply_to"),
                       "`reply_to: add` does nothing without `rewrite_from`");
 }
 
@@ -209,7 +161,7 @@ static void read_upstream(config_reader *reader, const yaml_entry *at, upstream_
     if (at->value->kind != YAML_MAPPING)
         return;
     apply_profile(reader, at, options);
-    check_credentials(reader, at, options);
+    upstreams_check_security(reader, at, options);
     check_addresses(reader, at, options);
     if (reader->problems->errors == errors)
         check_tls_files(reader, at, options);
@@ -297,15 +249,6 @@ void upstreams_write_url(config_writer *writer, const void *target)
 {
     const upstream_options *options = target;
     write_pair(writer, "url", options->url);
-}
-
-void upstreams_write_auth(config_writer *writer, const void *target)
-{
-    const upstream_options *options = target;
-    for (size_t i = 0; AUTH_WORDS[i] != NULL; i++) {
-        if (options->mechanism == MECHANISMS[i])
-            write_pair(writer, "auth", AUTH_WORDS[i]);
-    }
 }
 
 void upstreams_write_family(config_writer *writer, const void *target)

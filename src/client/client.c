@@ -271,15 +271,33 @@ static void client_log_unverified(smx_client *client)
     client->options.log(client->options.log_arg, SMX_LOG_WARN, "tls_unverified", 0, fields, 2);
 }
 
+/* Whether the server's key is one that the owner expects. */
+static bool client_expects_key(const smx_client *client)
+{
+    uint8_t digest[CONNECTION_KEY_DIGEST];
+    if (client->options.pin_count == 0)
+        return true;
+    if (connection_get_key_digest(client->connection, digest) != 0)
+        return false;
+    for (size_t i = 0; i < client->options.pin_count; i++)
+        if (memcmp(client->options.pins[i], digest, sizeof(digest)) == 0)
+            return true;
+    return false;
+}
+
 static void client_secured(void *owner, int error)
 {
     smx_client *client = owner;
     if (client->failed)
         return;
-    if (error != 0)
+    if (error != 0) {
         client_result_detail(client, connection_tls_problem(client->connection));
-    else
+    } else if (!client_expects_key(client)) {
+        client_result_detail(client, "the server's key is none of those in `pin`");
+        error = SMX_E_CERTIFICATE;
+    } else {
         client_log_unverified(client);
+    }
     if (!client->handshaking)
         smx_client_session_tls_done(client->session, client_now(client), error);
     else if (error != 0)

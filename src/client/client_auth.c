@@ -19,7 +19,7 @@ static const char *client_auth_objection(const smx_client *client)
     if (!connection_get_tls_info(client->connection, &tls))
         return "the password is not sent on clear text: use smtp+tls:// or smtps://, or set "
                "allow_insecure_auth";
-    if (!tls.verified)
+    if (!tls.verified && client->options.pin_count == 0)
         return "the password is not sent to a server whose certificate is not verified: name its "
                "CA with `ca`, or set allow_insecure_auth";
     return NULL;

@@ -122,6 +122,8 @@ mux_classified mux_classify(const upstream_result *result, const upstream_rule *
     /* That reply is ours, made before anything was asked. */
     if (result->unsuitable != NULL)
         return (mux_classified){.action = MUX_ACTION_NEXT, .permanent = true};
+    if (result->token_refused)
+        return (mux_classified){.action = MUX_ACTION_NEXT, .suspend = true};
     const upstream_rule *rule = r->reply.code / 100 == 4 || r->reply.code / 100 == 5
                                     ? upstream_rules_match(rules, rule_count, r->phase, &r->reply)
                                     : NULL;

@@ -114,6 +114,10 @@ typedef struct connection_tls_info {
 
 /* False when not in TLS. */
 bool connection_get_tls_info(const connection *c, connection_tls_info *info);
+/* SHA-256 of the peer's SubjectPublicKeyInfo. SMX_E_STATE: there is no certificate of it. */
+enum { CONNECTION_KEY_DIGEST = 32 };
+SMX_MUST_USE int connection_get_key_digest(const connection *c,
+                                           uint8_t digest[static CONNECTION_KEY_DIGEST]);
 /* OpenSSL's words for the last TLS failure of this connection ("certificate has expired"), or "". */
 const char *connection_tls_problem(const connection *c);
 

@@ -3,6 +3,7 @@
  */
 #include <arpa/inet.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -268,6 +269,21 @@ bool connection_get_tls_info(const connection *c, connection_tls_info *info)
                                                   info->peer_name, sizeof(info->peer_name)) < 0)
         info->peer_name[0] = '\0';
     return true;
+}
+
+int connection_get_key_digest(const connection *c, uint8_t digest[static CONNECTION_KEY_DIGEST])
+{
+    unsigned char *der = NULL;
+    X509 *peer = c->tls == NULL ? NULL : SSL_get0_peer_certificate(c->tls->ssl);
+    if (peer == NULL)
+        return SMX_E_STATE;
+    int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(peer), &der);
+    int error = len <= 0 ? SMX_E_NOMEM : 0;
+    if (error == 0 && EVP_Digest(der, (size_t)len, digest, NULL, EVP_sha256(), NULL) != 1)
+        error = SMX_E_NOMEM;
+    OPENSSL_free(der);
+    ERR_clear_error();
+    return error;
 }
 
 const char *connection_tls_problem(const connection *c)

@@ -13,7 +13,7 @@ static uint64_t attempt_now(const upstream_attempt *attempt)
     return loop_now(attempt->pool->loop);
 }
 
-static void attempt_free(upstream_attempt *attempt)
+void attempt_free(upstream_attempt *attempt)
 {
     upstream_pool *pool = attempt->pool;
     timer_clear(&attempt->timer);
@@ -61,6 +61,7 @@ static void attempt_tell(upstream_attempt *attempt, const smx_client_result *res
     upstream_result told = {
         .client = result,
         .unsuitable = attempt->unsuitable,
+        .token_refused = attempt->token_refused,
         .reused = attempt->reused,
         .tries = attempt->tries,
         .tls = info.tls_protocol,
@@ -70,12 +71,11 @@ static void attempt_tell(upstream_attempt *attempt, const smx_client_result *res
     timer_clear(&attempt->timer);
     attempt->done = true;
     attempt->request.done(attempt->request.arg, &told);
-    if (!attempt->waiting)
+    if (!attempt->waiting && !attempt->asking)
         attempt_free(attempt);
 }
 
-/* Without a connection there is no reply: the result is our own. */
-static void attempt_tell_local(upstream_attempt *attempt, int error, const char *detail)
+void attempt_tell_local(upstream_attempt *attempt, int error, const char *detail)
 {
     attempt->local = (smx_client_result){
         .outcome = attempt->cancelled ? SMX_OUTCOME_GIVEN_UP : SMX_OUTCOME_FAILED,
@@ -170,6 +170,8 @@ static uint64_t attempt_due(const upstream_attempt *attempt)
 {
     const upstream_request *r = &attempt->request;
     uint64_t due = r->deadline;
+    if (attempt->asking && r->connect_ms != 0 && attempt->token_asked_at + r->connect_ms < due)
+        return attempt->token_asked_at + r->connect_ms;
     if (attempt->connection == NULL)
         return due;
     smx_client_info info;
@@ -186,7 +188,7 @@ static uint64_t attempt_due(const upstream_attempt *attempt)
     return from + r->data_ms < due ? from + r->data_ms : due;
 }
 
-static void attempt_arm(upstream_attempt *attempt)
+void attempt_arm(upstream_attempt *attempt)
 {
     timer_set(loop_timers(attempt->pool->loop), &attempt->timer, attempt_due(attempt));
 }
@@ -194,7 +196,9 @@ static void attempt_arm(upstream_attempt *attempt)
 static void attempt_stop(upstream_attempt *attempt)
 {
     pool_connection *c = attempt->connection;
-    if (c == NULL) {
+    if (attempt->asking) {
+        attempt_stop_asking(attempt);
+    } else if (c == NULL) {
         if (attempt->waiting)
             attempt->waiting = upstream_permit_cancel(attempt->pool->upstream, &attempt->waiter);
         attempt_tell_local(attempt, SMX_E_TIMEOUT, "all its connections were busy");
@@ -205,7 +209,8 @@ static void attempt_stop(upstream_attempt *attempt)
 
 void attempt_end_waiting(upstream_attempt *attempt)
 {
-    if (!attempt->waiting || attempt->done)
+    bool stopped = attempt->asking && (attempt->cancelled || attempt->timed_out);
+    if ((!attempt->waiting && !attempt->asking) || attempt->done || stopped)
         return;
     attempt->timed_out = true;
     attempt_stop(attempt);
@@ -308,6 +313,10 @@ void attempt_connection_failed(upstream_attempt *attempt, const smx_client_resul
 {
     smx_client_result told = *result;
     attempt->connection = NULL;
+    if (attempt_token_is_stale(attempt, result)) {
+        attempt_start(attempt);
+        return;
+    }
     if (attempt->timed_out)
         told.error = SMX_E_TIMEOUT;
     if (attempt->cancelled)
@@ -316,17 +325,6 @@ void attempt_connection_failed(upstream_attempt *attempt, const smx_client_resul
 }
 
 /* ---- permits ---- */
-
-static void attempt_open(upstream_attempt *attempt)
-{
-    int error = pool_open(attempt->pool, attempt);
-    if (error == 0) {
-        attempt_arm(attempt);
-        return;
-    }
-    upstream_permit_give(attempt->pool->upstream);
-    attempt_tell_local(attempt, error, "");
-}
 
 static void attempt_granted(void *arg)
 {
@@ -386,6 +384,7 @@ int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
     attempt->started = loop_now(pool->loop);
     attempt->timer.fn = attempt_timeout;
     attempt->later.fn = attempt_later;
+    attempt_token_init(attempt);
     attempt->waiter = (upstream_waiter){.holder = &pool->holder,
                                         .granted = attempt_granted,
                                         .arg = attempt,

@@ -156,6 +156,7 @@ static void pool_client_closed(void *arg, smx_client *client, const smx_client_r
     if (c->node.owner == &pool->connections[POOL_IDLE])
         upstream_connection_taken(pool->upstream, &pool->holder);
     pool_move(c, POOL_STATES);
+    oauth2_token_free(c->token);
     free(c);
     upstream_permit_give(pool->upstream);
     if (attempt != NULL)
@@ -192,13 +193,14 @@ pool_connection *pool_take_idle(upstream_pool *pool)
     return c;
 }
 
-int pool_open(upstream_pool *pool, upstream_attempt *attempt)
+int pool_open(upstream_pool *pool, upstream_attempt *attempt, char *token)
 {
     uint64_t now = loop_now(pool->loop);
     pool_connection *c = calloc(1, sizeof(*c));
     if (c == NULL)
         return SMX_E_NOMEM;
     smx_client_options options = pool->client;
+    options.token = token;
     uint64_t patience = attempt->request.deadline > now ? attempt->request.deadline - now : 1;
     uint32_t limit = attempt->request.connect_ms;
     if (limit != 0 && (options.connect_timeout_ms == 0 || limit < options.connect_timeout_ms))
@@ -213,6 +215,7 @@ int pool_open(upstream_pool *pool, upstream_attempt *attempt)
     c->pool = pool;
     c->attempt = attempt;
     c->opened = now;
+    c->token = token;
     attempt->connection = c;
     pool_move(c, POOL_OPENING);
     upstream_count(pool->upstream, UPSTREAM_COUNT_connections);
@@ -260,6 +263,8 @@ static smx_client_options pool_client_options(const upstream_options *o, const c
         .lmtp = o->lmtp,
         .tls = o->tls,
         .verify = o->verify,
+        .pins = o->pins,
+        .pin_count = o->pin_count,
         .helo = hostname,
         .own_hostname = hostname,
         .user = o->user,
@@ -291,6 +296,13 @@ int upstream_pool_new(smx_loop *loop, upstream *u, const upstream_options *optio
     pool->sweep.fn = pool_sweep;
     pool->ended.fn = pool_end_told;
     pool->holder = (upstream_holder){.loop = loop, .release = pool_release_idle, .arg = pool};
+    int error = 0;
+    if (options->oauth2.token_url != NULL)
+        error = upstream_share_oauth2(u, options, log, log_arg, &pool->oauth2);
+    if (error != 0) {
+        free(pool);
+        return error;
+    }
     upstream_holder_add(u, &pool->holder);
     *out = pool;
     return 0;
@@ -349,5 +361,6 @@ void upstream_pool_free(upstream_pool *pool)
     timer_clear(&pool->sweep);
     loop_cancel_turn_end(&pool->ended);
     upstream_holder_remove(pool->upstream, &pool->holder);
+    oauth2_free(pool->oauth2);
     free(pool);
 }

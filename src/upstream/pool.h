@@ -33,6 +33,8 @@ typedef struct upstream_result {
     const smx_client_result *client; /* lives until the callback ends */
     const char *unsuitable;          /* the server cannot take such a message: why ("8BITMIME is not
                                offered"), or NULL; client->reply says how a client is told */
+    bool token_refused;              /* there was no token: the endpoint does not take our
+                                        credentials; client->detail says why */
     bool reused;                     /* the connection had been open before */
     uint32_t tries; /* connections it took: a lost reused one and one 421 are tried again */
     smx_slice tls;  /* "TLSv1.3", or empty */

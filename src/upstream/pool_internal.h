@@ -18,6 +18,7 @@ struct upstream_pool {
     smx_loop *loop;
     upstream *upstream;
     upstream_options options;
+    oauth2 *oauth2;            /* where tokens are had, or NULL */
     smx_client_options client; /* what every connection is opened with */
     list connections[POOL_STATES];
     list attempts;
@@ -38,6 +39,7 @@ typedef struct pool_connection {
     uint64_t opened;
     uint64_t idle_since;
     uint32_t messages;
+    char *token; /* what it signs in with, or NULL */
 } pool_connection;
 
 /* An attempt: waits for a permit, then for a connection, then for its result. */
@@ -47,12 +49,19 @@ struct upstream_attempt {
     upstream_request request;
     pool_connection *connection;
     upstream_waiter waiter;
-    bool waiting; /* in the queue for a permit */
+    bool waiting;        /* in the queue for a permit */
+    oauth2_waiter token; /* waits for a token, with a permit in hand */
+    bool asking;         /* ... or a `told` call is under way */
+    uint64_t token_asked_at;
+    uint64_t token_serial;
+    bool retried_token;
+    bool token_refused;
+    char reason[OAUTH2_REASON]; /* why there is no token */
     bool retried_421;
     bool cancelled;
     bool timed_out;
     bool reused;
-    bool done;     /* told; kept only for a `granted` call that is under way */
+    bool done;     /* told; kept only for a `granted` or `told` call that is under way */
     bool answered; /* in steps: the reply to a recipient was told */
     uint32_t tries;
     uint64_t started;
@@ -68,8 +77,8 @@ struct upstream_attempt {
 void pool_move(pool_connection *c, pool_state to);
 /* An idle connection, off the idle list and counted so; or NULL. */
 pool_connection *pool_take_idle(upstream_pool *pool);
-/* Opens a connection for an attempt that has a permit. */
-SMX_MUST_USE int pool_open(upstream_pool *pool, upstream_attempt *attempt);
+/* Opens a connection for an attempt that has a permit. The token is the connection's then. */
+SMX_MUST_USE int pool_open(upstream_pool *pool, upstream_attempt *attempt, char *token);
 /* Closes it; its permit comes back when it is gone. */
 void pool_drop(pool_connection *c);
 /* It has no attempt any more: it becomes idle, serves one who waits, or closes. */
@@ -91,9 +100,21 @@ void attempt_fresh_is_dead(upstream_attempt *attempt);
 void attempt_result(upstream_attempt *attempt, const smx_client_result *result);
 /* In steps: a recipient has its reply. */
 void attempt_recipient(upstream_attempt *attempt, size_t index, const smx_reply *reply);
-/* Ends an attempt that waits for a permit. */
+/* Ends an attempt that waits for a permit, or for a token. */
 void attempt_end_waiting(upstream_attempt *attempt);
 /* The connection that was being opened for it is gone. */
 void attempt_connection_failed(upstream_attempt *attempt, const smx_client_result *result);
+void attempt_arm(upstream_attempt *attempt);
+/* Without a connection there is no reply: the result, told at the turn's end, is our own. */
+void attempt_tell_local(upstream_attempt *attempt, int error, const char *detail);
+void attempt_free(upstream_attempt *attempt);
+
+/* attempt_token.c */
+void attempt_token_init(upstream_attempt *attempt);
+/* With a permit: gets a token where one is needed, and opens a connection. */
+void attempt_open(upstream_attempt *attempt);
+void attempt_stop_asking(upstream_attempt *attempt);
+/* The server refused the token; true the first time: a fresh one is to be tried (DESIGN 4.3). */
+bool attempt_token_is_stale(upstream_attempt *attempt, const smx_client_result *result);
 
 #endif

@@ -145,9 +145,15 @@ static int set_find_tls(upstream_pool_set *set, const upstream_options *o, pool_
 #define POOL_KEY_TEXTS(X)   X(host) X(user) X(password) X(mechanism) X(source)
 #define POOL_KEY_NUMBERS(X) X(port) X(lmtp) X(tls) X(verify) X(allow_insecure_auth) X(family)
 
+static bool set_same_pins(const upstream_options *a, const upstream_options *b)
+{
+    return a->pin_count == b->pin_count &&
+           (a->pin_count == 0 || memcmp(a->pins, b->pins, a->pin_count * UPSTREAM_PIN) == 0);
+}
+
 static bool set_same_key(const upstream_options *a, const upstream_options *b)
 {
-    bool same = true;
+    bool same = oauth2_options_equal(&a->oauth2, &b->oauth2) && set_same_pins(a, b);
 #define POOL_KEY_TEXT(field) same = same && set_same_text(a->field, b->field);
     POOL_KEY_TEXTS(POOL_KEY_TEXT)
 #undef POOL_KEY_TEXT

@@ -2,7 +2,7 @@
  * configuration reaches its upstream in the same way (DESIGN 4.7).
  *
  * The key is the upstream's record, host, port, TLS policy and files (a changed file is another one),
- * credentials, source and family, and our own host name. What is only a limit (messages for each
+ * pinned keys, credentials, source and family, and our own host name. What is only a limit (messages for each
  * connection, times) is no part of it: the newest snapshot's holds. Used on the loop's thread.
  */
 #ifndef UPSTREAM_POOL_SET_H

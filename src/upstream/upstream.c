@@ -41,6 +41,7 @@ struct upstream {
     uint32_t permits_max;
     list waiters;
     list holders;
+    oauth2 *oauth2; /* tokens of the newest credentials, or NULL */
 };
 
 /* ---- life ---- */
@@ -60,15 +61,24 @@ static void upstream_unlock_changed(upstream *u)
     (void)pthread_mutex_unlock(&u->mutex);
 }
 
-/* "user\npassword", or NULL without memory: then a change is taken for granted. */
+/* All that credentials are made of, one to a line, or NULL without memory: then a change is taken for
+ * granted. */
 static char *upstream_secret_of(const upstream_options *options)
 {
-    const char *user = options->user == NULL ? "" : options->user;
-    const char *password = options->password == NULL ? "" : options->password;
-    size_t size = strlen(user) + strlen(password) + 2;
-    char *secret = malloc(size);
-    if (secret != NULL)
-        (void)snprintf(secret, size, "%s\n%s", user, password);
+    const oauth2_options *o = &options->oauth2;
+    const char *const parts[] = {options->user,    options->password, o->token_url, o->client_id,
+                                 o->client_secret, o->refresh_token,  o->scope};
+    size_t size = 1;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        size += parts[i] == NULL ? 1 : strlen(parts[i]) + 1;
+    char *secret = calloc(1, size);
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && secret != NULL; i++) {
+        size_t len = parts[i] == NULL ? 0 : strlen(parts[i]);
+        memcpy(secret + at, parts[i] == NULL ? "" : parts[i], len);
+        at += len;
+        secret[at++] = '\n';
+    }
     return secret;
 }
 
@@ -136,6 +146,25 @@ int upstream_new(const upstream_options *options, store *s, upstream **out)
     return error;
 }
 
+int upstream_share_oauth2(upstream *u, const upstream_options *options, smx_log_fn *log,
+                          void *log_arg, oauth2 **o)
+{
+    int error = 0;
+    oauth2 *old = NULL;
+    (void)pthread_mutex_lock(&u->mutex);
+    if (u->oauth2 == NULL || !oauth2_is_of(u->oauth2, &options->oauth2)) {
+        old = u->oauth2;
+        error = oauth2_new(&options->oauth2, options->name, log, log_arg, &u->oauth2);
+        if (error != 0)
+            old = NULL;
+    }
+    if (error == 0)
+        *o = oauth2_share(u->oauth2);
+    (void)pthread_mutex_unlock(&u->mutex);
+    oauth2_free(old);
+    return error;
+}
+
 upstream *upstream_share(upstream *u)
 {
     (void)atomic_fetch_add(&u->shares, 1);
@@ -148,6 +177,7 @@ void upstream_free(upstream *u)
         return;
     upstream_forget_secret(u);
     quota_free(u->quota);
+    oauth2_free(u->oauth2);
     (void)pthread_mutex_destroy(&u->mutex);
     free(u->name);
     free(u);

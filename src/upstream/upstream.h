@@ -13,8 +13,11 @@
 #include "base/problem.h"
 #include "smx/client.h"
 #include "upstream/breaker.h"
+#include "upstream/oauth2.h"
 #include "upstream/quota.h"
 #include "upstream/rules.h"
+
+enum { UPSTREAM_PIN = 32 }; /* octets of a SHA-256 */
 
 typedef struct upstream_options {
     const char *name;
@@ -27,8 +30,11 @@ typedef struct upstream_options {
     const char *ca_file;   /* NULL: the system's */
     const char *cert_file; /* client certificate, or NULL */
     const char *key_file;
-    const char *user; /* NULL: no AUTH */
+    const uint8_t (*pins)[UPSTREAM_PIN]; /* the server's key must be one of these */
+    size_t pin_count;                    /* 0: any */
+    const char *user;                    /* NULL: no AUTH */
     const char *password;
+    oauth2_options oauth2; /* in place of the password; `token_url` NULL: none */
     const char *mechanism; /* auth: the only one to use, or NULL */
     bool allow_insecure_auth;
     const char *rewrite_from; /* or NULL */
@@ -73,6 +79,11 @@ void upstream_free(upstream *u);
 const char *upstream_name(const upstream *u);
 /* The settings of a newer snapshot. Other credentials end a suspension. */
 void upstream_configure(upstream *u, const upstream_options *options);
+
+/* A share of the tokens of these credentials, the same for all who ask with the same ones: tokens, and
+ * refresh tokens that were replaced, outlive a reload. The log must outlive the record. */
+SMX_MUST_USE int upstream_share_oauth2(upstream *u, const upstream_options *options,
+                                       smx_log_fn *log, void *log_arg, oauth2 **o);
 
 /* ---- suspension (DESIGN 4.3): refused credentials. Any thread; times of the monotonic clock ---- */
 
