@@ -60,6 +60,7 @@ def secrets_in(config):
         found.add(user.get("password"))
     for upstream in config.get("upstreams", {}).values():
         found.add(upstream.get("pass"))
+        found.update(upstream.get("oauth2", {}).get(key) for key in ("client_secret", "refresh_token"))
     return {secret for secret in found if secret and len(secret) > 5}
 
 

@@ -3,6 +3,7 @@ writes down every command and every message that it got whole."""
 import base64
 import dataclasses
 import hashlib
+import re
 import select
 import socket
 import ssl
@@ -53,6 +54,9 @@ class Session:
     commands: list = dataclasses.field(default_factory=list)  # lines, verbs in capitals as they came
     tls: bool = False
     user: str = None
+    mechanism: str = None
+    token: str = None  # what it came with, good or not
+    peer: str = None  # where it came from
     server_name: str = None
     pipelined: int = 0  # commands that had come before the reply to the one before
     ended: bool = False
@@ -128,11 +132,11 @@ class Provider:
     def _accept(self):
         while True:
             try:
-                sock, _ = self.socket.accept()
+                sock, peer = self.socket.accept()
             except OSError:
                 return
             with self.lock:
-                session = Session(len(self.sessions))
+                session = Session(len(self.sessions), peer=peer[0] if isinstance(peer, tuple) else None)
                 self.sessions.append(session)
                 self.sockets.add(sock)
                 self.open += 1
@@ -305,6 +309,10 @@ class Connection:
         if self.act("auth"):
             return
         mechanism, _, initial = rest.partition(" ")
+        self.session.mechanism = mechanism
+        if mechanism in ("XOAUTH2", "OAUTHBEARER"):
+            self.take_token(mechanism, base64.b64decode(initial or self.challenge("")))
+            return
         if mechanism == "PLAIN":
             user, password = base64.b64decode(initial or self.challenge("")).split(b"\0")[1:]
         else:
@@ -315,6 +323,21 @@ class Connection:
             self.send(b"235 2.7.0 welcome\r\n")
         else:
             self.send(b"535 5.7.8 bad credentials\r\n")
+
+    def take_token(self, mechanism, response):
+        """`users` maps a name to the token that it may come with now, or to a set of them."""
+        pattern = (rb"user=([^\x01]*)\x01auth=Bearer ([^\x01]*)\x01\x01" if mechanism == "XOAUTH2" else
+                   rb"n,a=([^\x01]*),\x01auth=Bearer ([^\x01]*)\x01\x01")
+        user, token = (octets.decode() for octets in re.fullmatch(pattern, response).groups())
+        self.session.token = token
+        good = self.provider.users.get(user.replace("=2C", ",").replace("=3D", "="))
+        if token in (good if isinstance(good, set) else {good}):
+            self.session.user = user
+            self.send(b"235 2.7.0 welcome\r\n")
+            return
+        dummy = self.challenge(base64.b64encode(b'{"status":"invalid_token"}').decode())
+        assert dummy == {"XOAUTH2": "", "OAUTHBEARER": "AQ=="}[mechanism], dummy
+        self.send(b"535 5.7.8 bad token\r\n")
 
     def challenge(self, text):
         self.send(f"334 {text}\r\n".encode())
