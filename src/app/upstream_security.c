@@ -169,8 +169,7 @@ static void check_credentials(config_reader *reader, const yaml_entry *at,
                        "`pass` and `oauth2` are both given; keep one of them");
     if (options->user != NULL && !has_pass && !has_oauth2)
         problems_error(reader->problems, upstreams_offset_of(at, "user"),
-                       reader_has(at, "addr") ? "`user` needs `pass` or `pass_file`"
-                                              : "`user` needs `pass`, `pass_file` or `oauth2`");
+                       "`user` needs `pass`, `pass_file` or `oauth2`");
     if (options->user == NULL && (has_pass || has_oauth2 || options->mechanism != NULL))
         problems_error(reader->problems, upstreams_offset_of(at, first), "`%s` needs `user`",
                        first);

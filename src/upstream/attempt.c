@@ -43,6 +43,8 @@ static void attempt_count(const upstream_attempt *attempt, const smx_client_resu
 static upstream_health attempt_health(const upstream_attempt *attempt, const smx_client_result *r)
 {
     uint64_t took = attempt_now(attempt) - attempt->started;
+    if (r == &attempt->local && r->phase == SMX_CLIENT_PHASE_AUTH)
+        return UPSTREAM_SILENT_ON_HEALTH; /* there was no token: nobody connected */
     if (attempt->unsuitable != NULL ||
         (r->phase > SMX_CLIENT_PHASE_EHLO && r->phase != SMX_CLIENT_PHASE_TLS))
         return UPSTREAM_GREETED;

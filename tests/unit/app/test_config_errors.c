@@ -8,6 +8,8 @@ typedef struct mistake {
     const char *told;
 } mistake;
 
+#define OAUTH2(more)   "oauth2: {token_url: 'https://x/t', client_id: c, " more "}"
+#define PIN            "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 #define UP(keys)       LISTENERS "upstreams: {one: {url: 'smtp://127.0.0.1:1', " keys "}}\n" USERS
 #define LISTENER(keys) "listeners: [{listen: '127.0.0.1:0', " keys "}]\n" UPSTREAMS USERS
 #define USER(keys)     LISTENERS UPSTREAMS "users: [{email: u, " keys "}]\n"
@@ -144,14 +146,41 @@ static const mistake MISTAKES[] = {
     {"url_of_another_kind", LISTENERS "upstreams: {one: {url: 'http://x'}}\n" USERS,
      "2:24: expected a URL that begins with smtp://, smtp+tls://, smtp+notls://, smtps://, lmtp://, "
      "smtp+unix: or lmtp+unix:\n"},
-    {"lmtp_is_later", LISTENERS "upstreams: {one: {url: 'lmtp://x'}}\n" USERS,
-     "2:24: `lmtp://` is not in this version\n"},
-    {"user_without_pass", UP("user: a"), "2:46: `user` needs `pass` or `pass_file`\n"},
+    {"user_without_pass", UP("user: a"), "2:46: `user` needs `pass`, `pass_file` or `oauth2`\n"},
     {"pass_without_user", UP("pass: a"), "2:46: `pass` needs `user`\n"},
     {"auth_without_user", UP("auth: plain"), "2:46: `auth` needs `user`\n"},
-    {"xoauth2_is_later", UP("user: a, pass: b, auth: xoauth2"),
-     "2:70: `xoauth2` is not in this version; expected `plain`, `login`, `cram-md5` or "
-     "`scram-sha-256`\n"},
+    {"xoauth2_with_a_password", UP("user: a, pass: b, auth: xoauth2"),
+     "2:64: `auth: xoauth2` and `auth: oauthbearer` need `oauth2`\n"},
+    {"oauth2_with_a_password", UP("user: a, pass: b, " OAUTH2("refresh_token: t")),
+     "2:64: `pass` and `oauth2` are both given; keep one of them\n"},
+    {"oauth2_with_a_password_mechanism", UP("user: a, auth: plain, " OAUTH2("refresh_token: t")),
+     "2:55: with `oauth2` there is no password: expected `xoauth2` or `oauthbearer`\n"},
+    {"oauth2_without_user", UP(OAUTH2("refresh_token: t")), "2:46: `oauth2` needs `user`\n"},
+    {"oauth2_without_secrets", UP("user: a, " OAUTH2("scope: s")),
+     "2:55: `oauth2` needs `refresh_token`, or `client_secret` for the grant "
+     "client_credentials\n"},
+    {"oauth2_grant_without_its_token", UP("user: a, " OAUTH2("grant: refresh_token")),
+     "2:104: `grant: refresh_token` needs `refresh_token` or `refresh_token_file`\n"},
+    {"oauth2_grant_with_another_token",
+     UP("user: a, " OAUTH2("client_secret: s, refresh_token: t, grant: client_credentials")),
+     "2:140: `grant: client_credentials` has no use for `refresh_token`\n"},
+    {"oauth2_on_clear_text",
+     UP("user: a, oauth2: {token_url: 'http://x.example/t', client_id: c, refresh_token: t}"),
+     "2:64: secrets would leave on clear text: the URL must begin with https://\n"},
+    {"oauth2_url_of_another_kind",
+     UP("user: a, oauth2: {token_url: 'ftp://x.example/t', client_id: c, refresh_token: t}"),
+     "2:64: expected a URL that begins with https://\n"},
+    {"oauth2_without_url_and_id", UP("user: a, oauth2: {refresh_token: t}"),
+     "2:55: this mapping `oauth2` needs the key `token_url`: the provider's token endpoint; "
+     "https, but to this machine\n"
+     "2:55: this mapping `oauth2` needs the key `client_id`: the application's name at the "
+     "provider\n"},
+    {"pin_that_is_none", UP("pin: [sha256/AAAA, md5/x]"),
+     "2:52: expected `sha256/` and the Base64 of a SHA-256, found `sha256/AAAA`\n"
+     "2:65: expected `sha256/` and the Base64 of a SHA-256, found `md5/x`\n"},
+    {"pin_without_tls",
+     LISTENERS "upstreams: {one: {url: 'smtp+notls://mail.example', pin: " PIN "}}\n" USERS,
+     "2:53: `pin` needs TLS: use smtp+tls:// or smtps://\n"},
     {"both_pass_and_file", UP("user: a, pass: b, pass_file: /x"),
      "2:64: `pass` and `pass_file` are both given; keep one of them\n"},
     {"secret_file_that_is_not_there", UP("user: a, pass_file: /nonexistent"),
@@ -169,7 +198,7 @@ static const mistake MISTAKES[] = {
      "`allow_insecure_auth: true`\n"},
     {"password_to_nobody_known", UP("user: a, pass: b, tls_verify: false"),
      "2:64: the password would go to a server that has not shown who it is: name its CA with `ca` "
-     "instead, or set `allow_insecure_auth: true`\n"},
+     "instead, or its key with `pin`, or set `allow_insecure_auth: true`\n"},
     {"client_cert_without_key", UP("client_cert: /dev/null"),
      "2:46: `client_cert` and `client_key` need each other\n"},
     {"ca_that_is_no_certificate", UP("ca: /dev/null"),
@@ -179,8 +208,8 @@ static const mistake MISTAKES[] = {
     {"rewrite_to_no_address", UP("rewrite_from: me"),
      "2:46: expected an address such as me@example.com, found `me`\n"},
     {"family_is_a_number", UP("family: 4"), "2:54: expected `any`, `ipv4` or `ipv6`, found `4`\n"},
-    {"later_keys_of_an_upstream", UP("oauth2: {}, pin: x"),
-     "2:46: `oauth2` is not in this version\n2:58: `pin` is not in this version\n"},
+    {"later_keys_of_an_upstream", UP("probe: 1m, proxy: x"),
+     "2:46: `probe` is not in this version\n2:57: `proxy` is not in this version\n"},
     {"unknown_timeout", UP("timeouts: {conect: 5s}"),
      "2:57: unknown key `conect` in this mapping `timeouts`; did you mean `connect`?\n"},
     /* users */

@@ -127,7 +127,7 @@ static void app_go_form__mistakes_have_their_place(void **state)
     assert_problems(LISTENERS "users: [{email: u, password: p, downstreams: [{addr: 'a:1:2', user: "
                               "x}]}]\n",
                     "2:54: \"a:1:2\": expected HOST:PORT, [IPV6]:PORT or unix:/PATH\n"
-                    "2:63: `user` needs `pass` or `pass_file`\n");
+                    "2:63: `user` needs `pass`, `pass_file` or `oauth2`\n");
 }
 
 static void app_go_form__print_is_our_form(void **state)
