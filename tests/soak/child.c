@@ -36,6 +36,7 @@ struct child {
     bool ended;
     uint16_t port;
     uint64_t outcomes[OUTCOMES];
+    uint64_t reloads;
     uint64_t reports; /* a sanitizer's */
 };
 
@@ -117,6 +118,8 @@ static void note_line(child *c, smx_slice line)
             c->port = (uint16_t)port;
     } else if (holds(line, " event=ready ")) {
         c->ready = true;
+    } else if (holds(line, " event=reloaded ")) {
+        c->reloads++;
     } else if (holds(line, "Sanitizer") || holds(line, "runtime error")) {
         c->reports++;
     }
@@ -190,6 +193,11 @@ uint16_t child_port(const child *c)
     return c->port;
 }
 
+void child_reload(const child *c)
+{
+    (void)kill(c->pid, SIGHUP);
+}
+
 bool child_stop(child *c)
 {
     int status = 0;
@@ -211,6 +219,11 @@ uint64_t child_outcomes(const child *c, const char *outcome)
     while (OUTCOME_WORDS[i] != NULL && strcmp(OUTCOME_WORDS[i], outcome) != 0)
         i++;
     return OUTCOME_WORDS[i] == NULL ? 0 : c->outcomes[i];
+}
+
+uint64_t child_reloads(const child *c)
+{
+    return c->reloads;
 }
 
 void child_free(child *c)

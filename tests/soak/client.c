@@ -40,6 +40,7 @@ typedef struct client {
     uint32_t number;
     uint32_t pending;  /* recipients, a bit for each, that nothing final was said of */
     uint32_t accepted; /* in this transaction */
+    bool is_broken;
 } client;
 
 /* ---- octets ---- */
@@ -63,6 +64,7 @@ static answer client_broken(client *c, const char *why)
     if (atomic_fetch_add(&c->plan->counts.broken, 1) < 20)
         (void)fprintf(stderr, "soak: message %u: the daemon %s\n", c->number, why);
     client_hang_up(c, false);
+    c->is_broken = true;
     return (answer){0};
 }
 
@@ -89,7 +91,8 @@ static void client_write(client *c, const char *text)
     must(buffer_append_text(&c->out, text) == 0, "out of memory");
 }
 
-/* A reply may have several lines; the last one's code and enhanced code count. */
+/* A reply may have several lines; the last one's code and enhanced code count. 421 is the daemon's
+ * goodbye to a session that began long before a reload: the message is tried again in a new one. */
 static answer client_read(client *c)
 {
     for (;;) {
@@ -102,9 +105,13 @@ static answer client_read(client *c)
                 return client_broken(c, "says what is no reply");
             answer a = {(unsigned)code, slice_starts_with(slice_from(in, 3), SMX_SLICE(" 4.4.2"))};
             buffer_consume(&c->in, end + 2);
-            if (last)
-                return a;
-            continue;
+            if (!last)
+                continue;
+            if (a.code == 421) {
+                atomic_fetch_add(&c->plan->counts.goodbyes, 1);
+                client_hang_up(c, false);
+            }
+            return a;
         }
         must(buffer_reserve(&c->in, READ_OCTETS) == 0, "out of memory");
         ssize_t got = recv(c->fd, c->in.data + c->in.end, READ_OCTETS, 0);
@@ -175,7 +182,10 @@ static bool client_connect(client *c)
 
 static void client_end_session(client *c)
 {
-    if (c->fd >= 0 && client_ask(c, "QUIT\r\n").code != 221)
+    answer a = {.code = 221};
+    if (c->fd >= 0)
+        a = client_ask(c, "QUIT\r\n");
+    if (a.code != 221 && a.code != 421 && a.code != 0)
         (void)client_broken(c, "does not say goodbye");
     client_hang_up(c, false);
 }
@@ -256,7 +266,7 @@ static bool client_envelope(client *c, bool piped)
             if (wanted & 1U << i)
                 write_rcpt(c, i);
     a = client_ask(c, "");
-    if (a.code == 0)
+    if (c->fd < 0)
         return false;
     bool has_sender = a.code == 250;
     for (uint32_t i = 0; i < SOAK_RECIPIENTS && (has_sender || piped); i++) {
@@ -265,7 +275,7 @@ static bool client_envelope(client *c, bool piped)
         if (!piped)
             write_rcpt(c, i);
         a = piped ? client_read(c) : client_ask(c, "");
-        if (a.code == 0)
+        if (c->fd < 0)
             return false;
         if (has_sender)
             client_on_recipient(c, i, a);
@@ -345,8 +355,9 @@ static void client_try(client *c)
     bool piped = chance_hits(&c->chance, PIPED_PER_100K);
     bool chunked = chance_hits(&c->chance, CHUNKED_PER_100K);
     c->accepted = 0;
+    c->is_broken = false;
     if (!client_connect(c) || !client_envelope(c, piped)) {
-        if (c->fd < 0)
+        if (c->is_broken)
             tell(c, c->pending, TOLD_LEFT);
     } else if (leaves == LEAVES_AT_RCPT) {
         client_leave(c, false);
@@ -374,8 +385,11 @@ void client_run(client_plan *plan, size_t number)
 {
     client c = {.plan = plan, .fd = -1, .chance = chance_at(plan->seed, PLACE_CLIENT, number)};
     uint32_t next;
-    while ((next = (uint32_t)atomic_fetch_add(&plan->next, 1)) < plan->messages)
+    while ((next = (uint32_t)atomic_fetch_add(&plan->next, 1)) < plan->messages) {
+        if (next % plan->reload_every == plan->reload_every - 1)
+            child_reload(plan->child);
         client_deliver(&c, next);
+    }
     client_end_session(&c);
     buffer_free(&c.in);
     buffer_free(&c.out);

@@ -12,7 +12,7 @@
 
 #include "soak.h"
 
-enum { CLIENTS_MAX = 256 };
+enum { CLIENTS_MAX = 256, RELOADS = 20 };
 
 typedef struct soak {
     const char *program;
@@ -105,7 +105,7 @@ static void show_clients(const client_counts *c)
 {
     (void)printf(
         "\n  transactions: %llu taken, %llu put off, %llu refused, %llu unknown; the client "
-        "left before the dot of %llu,\n  behind it of %llu; %llu broken by the daemon\n",
+        "left before the dot of %llu,\n  behind it of %llu; %llu sessions were told 421; %llu broken\n",
         (unsigned long long)atomic_load(&c->taken), (unsigned long long)atomic_load(&c->put_off),
         (unsigned long long)atomic_load(&c->refused), (unsigned long long)atomic_load(&c->unknown),
         (unsigned long long)atomic_load(&c->left_before),
@@ -134,8 +134,8 @@ static bool conclude(const soak *s)
                  (unsigned long long)s->messages, (unsigned long long)faults, v.lost, v.doubled,
                  v.kept_quiet, v.strange, v.risked);
     return good && v.lost == 0 && v.doubled == 0 && v.strange == 0 && faults > 0 &&
-           v.told[TOLD_NOTHING] == 0 && v.told[TOLD_TAKEN] > v.recipients / 10 * 8 &&
-           atomic_load(&s->plan.counts.broken) == 0;
+           v.told[TOLD_NOTHING] == 0 && child_reloads(s->child) > 0 &&
+           v.told[TOLD_TAKEN] > v.recipients / 10 * 8 && atomic_load(&s->plan.counts.broken) == 0;
 }
 
 /* ---- the whole ---- */
@@ -150,6 +150,8 @@ static bool run(soak *s)
     s->child = child_new(&options);
     s->plan.port = child_port(s->child);
     s->plan.ledger = s->ledger;
+    s->plan.child = s->child;
+    s->plan.reload_every = (uint32_t)(s->messages / RELOADS + 1);
     s->plan.seed = s->seed;
     s->plan.messages = (uint32_t)s->messages;
     (void)clock_gettime(CLOCK_MONOTONIC, &from);
@@ -159,10 +161,10 @@ static bool run(soak *s)
     for (size_t i = 0; i < SOAK_PROVIDERS; i++)
         provider_stop(s->providers[i]);
     bool good = conclude(s) && ended_well;
-    (void)printf("soak: seed %llu, %llu clients, %llu workers, %lld s: %s\n",
-                 (unsigned long long)s->seed, (unsigned long long)s->clients,
-                 (unsigned long long)s->workers, (long long)(to.tv_sec - from.tv_sec),
-                 good ? "good" : "BAD");
+    (void)printf("soak: seed %llu, %llu reloads, %llu clients, %llu workers, %lld s: %s\n",
+                 (unsigned long long)s->seed, (unsigned long long)child_reloads(s->child),
+                 (unsigned long long)s->clients, (unsigned long long)s->workers,
+                 (long long)(to.tv_sec - from.tv_sec), good ? "good" : "BAD");
     for (size_t i = 0; i < SOAK_PROVIDERS; i++)
         provider_free(s->providers[i]);
     child_free(s->child);

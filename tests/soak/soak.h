@@ -108,10 +108,13 @@ typedef struct child_options {
 
 child *child_new(const child_options *options);
 uint16_t child_port(const child *c);
+/* SIGHUP. Any thread. */
+void child_reload(const child *c);
 /* SIGTERM; true if it ended well. */
 bool child_stop(child *c);
 /* How many summaries of messages had this outcome; after the stop. */
 uint64_t child_outcomes(const child *c, const char *outcome);
+uint64_t child_reloads(const child *c);
 void child_free(child *c);
 /* Name of a user, 0 to SOAK_USERS - 1. */
 void child_user(size_t user, char text[static 32]);
@@ -126,7 +129,8 @@ typedef struct client_counts {
     atomic_uint_fast64_t refused;
     atomic_uint_fast64_t left_before; /* the final dot */
     atomic_uint_fast64_t left_behind;
-    atomic_uint_fast64_t broken; /* the daemon closed, or was silent */
+    atomic_uint_fast64_t goodbyes; /* 421 */
+    atomic_uint_fast64_t broken;   /* the daemon closed, or was silent */
 } client_counts;
 
 typedef struct client_plan {
@@ -134,6 +138,8 @@ typedef struct client_plan {
     uint32_t messages;
     uint16_t port;
     ledger *ledger;
+    child *child;
+    uint32_t reload_every;     /* so many messages, the daemon takes its configuration anew */
     atomic_uint_fast32_t next; /* message, from 0 */
     client_counts counts;
 } client_plan;
