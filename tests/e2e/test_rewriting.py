@@ -110,3 +110,24 @@ def test_profile__a_rule_makes_a_refusal_behind_the_dot_the_next_one_s(stage):
         mux = stage.mux([{"url": first.url, **profile}, second])
         assert send_one(mux.port()).code == code
         assert len(second.taken) == (code == 250)
+
+
+def test_profile__too_many_pauses_the_provider(stage):
+    """The daily limit of an account is a 5xx that says nothing of the message: the next one takes it, and
+    nobody asks the first one again for an hour."""
+    first = stage.provider({"dot": "550 5.4.5 Daily user sending limit exceeded."})
+    second = stage.provider()
+    mux = stage.mux([{"url": first.url, "profile": "gmail"}, second])
+    for _ in range(3):
+        assert send_one(mux.port()).code == 250
+    assert len(second.taken) == 3
+    assert sum(line.startswith("MAIL") for line in first.commands()) == 1
+
+
+def test_profile__alone_and_paused_is_a_451(stage):
+    only = stage.provider({"dot": "550 5.4.5 Daily user sending limit exceeded."})
+    mux = stage.mux([{"url": only.url, "profile": "gmail"}])
+    assert send_one(mux.port()).code == 451
+    reply = send_one(mux.port())
+    assert reply.code == 451 and "p0" in str(reply)
+    assert sum(line.startswith("MAIL") for line in only.commands()) == 1
