@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "mail/envelope.h"
+#include "mail/missing_fields.h"
 #include "mail/rewrite_from.h"
 #include "support/fail_malloc.h"
 
@@ -73,6 +74,26 @@ static int change_from(void)
     return error;
 }
 
+/* Behind a field that is there already, so that the buffer has to grow. */
+static int add_fields(void)
+{
+    static char host[300];
+    buffer out = {0};
+    memset(host, 'h', sizeof(host));
+    missing_fields wanted = {.date = true,
+                             .message_id = true,
+                             .id = SMX_SLICE("id"),
+                             .host = slice_of(host, sizeof(host))};
+    int error = buffer_append(&out, SMX_SLICE("Received: x\r\n"));
+    size_t before = buffer_length(&out);
+    if (error == 0)
+        error = missing_fields_write(&wanted, SMX_SLICE("Subject: x\r\n"), &out);
+    if (error != 0)
+        assert_int_equal(buffer_length(&out), before);
+    buffer_free(&out);
+    return error;
+}
+
 static int build_envelope(void)
 {
     arena a = {0};
@@ -110,6 +131,12 @@ static void mail_oom__rewrite_from(void **state)
     fail_malloc_each(change_from);
 }
 
+static void mail_oom__missing_fields(void **state)
+{
+    (void)state;
+    fail_malloc_each(add_fields);
+}
+
 static void mail_oom__envelope(void **state)
 {
     (void)state;
@@ -119,9 +146,8 @@ static void mail_oom__envelope(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mail_oom__message),
-        cmocka_unit_test(mail_oom__header_edit),
-        cmocka_unit_test(mail_oom__rewrite_from),
+        cmocka_unit_test(mail_oom__message),      cmocka_unit_test(mail_oom__header_edit),
+        cmocka_unit_test(mail_oom__rewrite_from), cmocka_unit_test(mail_oom__missing_fields),
         cmocka_unit_test(mail_oom__envelope),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
