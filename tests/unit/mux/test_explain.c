@@ -1,0 +1,264 @@
+/* Where a message would go, asked of a mux whose upstreams are in trouble; and questions that are none. */
+#include "support/unit_test.h"
+
+#include "mux/explain.h"
+#include "mux/mux_internal.h"
+#include "mux/route.h"
+
+enum { NOW = 1000000 };
+#define WALL 1767603600000ULL /* 2026-01-05 09:00 UTC, a Monday */
+
+static const upstream_options upstreams[] = {
+    {.name = "a", .host = "127.0.0.1", .port = 1, .breaker = {.failures = 1, .pause_ms = 30000}},
+    {.name = "b", .host = "127.0.0.1", .port = 2, .breaker = {.failures = 1, .pause_ms = 60000}},
+};
+static const mux_choice both[] = {{0, 1}, {1, 1}};
+static const mux_choice second[] = {{1, 1}};
+
+typedef struct stage {
+    smx_slice allow_from;
+    mux_user_options user;
+    mux_pattern org;
+    mux_condition to_org;
+    mux_match match;
+    mux_route_options route;
+    mux_options options;
+    mux_state *state;
+    mux *mux;
+} stage;
+
+static int setup(void **state)
+{
+    stage *s = calloc(1, sizeof(*s));
+    assert_non_null(s);
+    s->allow_from = SMX_SLICE("*@example.com");
+    s->user = (mux_user_options){
+        .user = {.name = SMX_SLICE("ann"), .allow_from = &s->allow_from, .allow_from_count = 1},
+        .plan = {.selector = mux_selector_find(SMX_SLICE("failover")),
+                 .choices = both,
+                 .choice_count = 2},
+    };
+    s->org.text = SMX_SLICE("example.org");
+    s->to_org =
+        (mux_condition){.word = MUX_WORD_RCPT_DOMAIN, .patterns = &s->org, .pattern_count = 1};
+    s->match = (mux_match){&s->to_org, 1};
+    s->route = (mux_route_options){
+        .name = "org",
+        .match = &s->match,
+        .plan = {.selector = s->user.plan.selector, .choices = second, .choice_count = 1},
+    };
+    s->options = (mux_options){.hostname = "mux.example",
+                               .upstreams = upstreams,
+                               .upstream_count = 2,
+                               .users = &s->user,
+                               .user_count = 1,
+                               .routes = &s->route,
+                               .route_count = 1};
+    assert_int_equal(mux_state_new(NULL, &s->state), 0);
+    assert_int_equal(mux_new(&s->options, s->state, &s->mux), 0);
+    *state = s;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    stage *s = *state;
+    mux_free(s->mux);
+    mux_state_free(s->state);
+    free(s);
+    return 0;
+}
+
+static json_t *question(const char *from, const char *to)
+{
+    json_t *made = json_pack("{s:s, s:s, s:[s]}", "user", "ann", "from", from, "to", to);
+    assert_non_null(made);
+    return made;
+}
+
+static json_t *ask(stage *s, const char *from, const char *to)
+{
+    problem p = {""};
+    json_t *answer = NULL;
+    json_t *asked = question(from, to);
+    int error = mux_explain(s->mux, asked, NOW, WALL, &answer, &p);
+    if (error != 0)
+        fail_msg("%s", p.text);
+    json_decref(asked);
+    return answer;
+}
+
+static const char *text_at(const json_t *answer, const char *list_name, size_t nth,
+                           const char *name)
+{
+    const json_t *one = json_array_get(json_object_get(answer, list_name), nth);
+    const char *text = json_string_value(json_object_get(one, name));
+    return text == NULL ? "" : text;
+}
+
+static bool is_usable(const json_t *answer, size_t nth)
+{
+    return json_is_true(
+        json_object_get(json_array_get(json_object_get(answer, "upstreams"), nth), "usable"));
+}
+
+static void open_breaker(stage *s, size_t index)
+{
+    upstream_admission admission;
+    uint64_t until;
+    const upstream_ask query = {.now = NOW, .recipients = 1};
+    const upstream_settlement failed = {.now = NOW, .health = UPSTREAM_UNREACHED};
+    upstream_admit(mux_upstream(s->mux, index), &query, &admission);
+    assert_int_equal(upstream_settle(mux_upstream(s->mux, index), &admission, &failed, &until),
+                     UPSTREAM_OPENED);
+}
+
+static void mux_explain__the_route_and_its_upstreams_are_told(void **state)
+{
+    json_t *answer = ask(*state, "ann@example.com", "bob@example.org");
+    assert_string_equal(json_string_value(json_object_get(answer, "route")), "org");
+    assert_string_equal(text_at(answer, "routes", 0, "fits"), "yes");
+    assert_int_equal(json_array_size(json_object_get(answer, "upstreams")), 1);
+    assert_string_equal(text_at(answer, "upstreams", 0, "name"), "b");
+    assert_true(is_usable(answer, 0));
+    assert_string_equal(json_string_value(json_object_get(answer, "time")),
+                        "2026-01-05T09:00:00.000Z");
+    json_decref(answer);
+}
+
+static void mux_explain__a_suspended_upstream_is_skipped_until_then(void **state)
+{
+    stage *s = *state;
+    bool is_new;
+    (void)upstream_suspend(mux_upstream(s->mux, 0), NOW, 90000, &is_new);
+    json_t *answer = ask(s, "ann@example.com", "bob@example.net");
+    assert_false(is_usable(answer, 0));
+    assert_true(is_usable(answer, 1));
+    assert_string_equal(text_at(answer, "upstreams", 0, "reason"), "suspended");
+    assert_string_equal(text_at(answer, "upstreams", 0, "until"), "2026-01-05T09:01:30.000Z");
+    assert_int_equal(json_array_size(json_object_get(answer, "replies")), 2);
+    json_decref(answer);
+}
+
+static void mux_explain__without_any_upstream_the_refusal_names_the_reasons(void **state)
+{
+    stage *s = *state;
+    bool is_new;
+    (void)upstream_suspend(mux_upstream(s->mux, 0), NOW, 90000, &is_new);
+    (void)upstream_suspend(mux_upstream(s->mux, 1), NOW, 90000, &is_new);
+    json_t *answer = ask(s, "ann@example.com", "bob@example.net");
+    assert_int_equal(json_array_size(json_object_get(answer, "replies")), 3);
+    assert_string_equal(text_at(answer, "replies", 2, "to"), "the message");
+    assert_string_equal(text_at(answer, "replies", 2, "enhanced"), "4.4.1");
+    assert_string_equal(text_at(answer, "replies", 2, "text"),
+                        "no upstream took the message: a: suspended; b: suspended");
+    json_decref(answer);
+}
+
+static void mux_explain__of_open_breakers_the_first_to_close_is_tried(void **state)
+{
+    stage *s = *state;
+    open_breaker(s, 0);
+    json_t *answer = ask(s, "ann@example.com", "bob@example.net");
+    assert_false(is_usable(answer, 0));
+    assert_string_equal(text_at(answer, "upstreams", 0, "reason"), "its breaker is open");
+    assert_true(is_usable(answer, 1));
+    json_decref(answer);
+    open_breaker(s, 1);
+    answer = ask(s, "ann@example.com", "bob@example.net");
+    assert_true(is_usable(answer, 0));
+    assert_string_equal(text_at(answer, "upstreams", 0, "reason"),
+                        "its breaker is open, but no other can be used");
+    assert_false(is_usable(answer, 1));
+    json_decref(answer);
+}
+
+static void mux_explain__a_sender_who_may_not_comes_to_no_delivery(void **state)
+{
+    json_t *answer = ask(*state, "<>", "bob@example.net");
+    assert_string_equal(text_at(answer, "replies", 0, "to"), "MAIL FROM:<>");
+    assert_string_equal(text_at(answer, "replies", 0, "enhanced"), "5.7.1");
+    assert_int_equal(json_array_size(json_object_get(answer, "replies")), 1);
+    assert_int_equal(json_array_size(json_object_get(answer, "upstreams")), 0);
+    json_decref(answer);
+}
+
+static void mux_explain__a_person_is_told_each_part(void **state)
+{
+    stage *s = *state;
+    buffer out = {0};
+    bool is_new;
+    (void)upstream_suspend(mux_upstream(s->mux, 0), NOW, 90000, &is_new);
+    json_t *answer = ask(s, "ann@example.com", "bob@example.net");
+    assert_int_equal(mux_explain_write(answer, &out), 0);
+    assert_slice(buffer_slice(&out),
+                 "A message of the user ann, from <ann@example.com> to bob@example.net, at "
+                 "2026-01-05T09:00:00.000Z\n\n"
+                 "Routes, of which the first that fits is taken:\n"
+                 "  org does not fit\n"
+                 "      the recipient's domain is example.net; wanted is example.org\n"
+                 "  none fits: the user's own upstreams are taken\n\n"
+                 "Upstreams, in the order in which they would be tried (selector failover):\n"
+                 "  1. a: skipped: suspended, for 90 s more (until 2026-01-05T09:01:30.000Z)\n"
+                 "  2. b: usable\n\n"
+                 "The client would be told:\n"
+                 "  MAIL FROM:<ann@example.com>: 250 2.1.0 ok\n"
+                 "  RCPT TO:<bob@example.net>: 250 2.1.5 ok\n"
+                 "  the message: what the upstream says that decides it\n");
+    buffer_free(&out);
+    json_decref(answer);
+}
+
+static void mux_explain__a_question_must_be_whole(void **state)
+{
+    stage *s = *state;
+    static const struct {
+        const char *text;
+        int error;
+    } questions[] = {
+        {"{}", SMX_E_INVALID},
+        {"[]", SMX_E_INVALID},
+        {"{\"user\": \"bob\"}", SMX_E_NOTFOUND},
+        {"{\"user\": 7}", SMX_E_INVALID},
+        {"{\"user\": \"ann\"}", SMX_E_INVALID},
+        {"{\"user\": \"ann\", \"from\": \"x\", \"to\": [\"a@b\"]}", SMX_E_INVALID},
+        {"{\"user\": \"ann\", \"from\": \"\", \"to\": []}", SMX_E_INVALID},
+        {"{\"user\": \"ann\", \"from\": \"\", \"to\": [7]}", SMX_E_INVALID},
+        {"{\"user\": \"ann\", \"from\": \"\", \"to\": [\"a@b\"], \"headers\": [\"x\"]}",
+         SMX_E_INVALID},
+        {"{\"user\": \"ann\", \"from\": \"\", \"to\": [\"a@b\"], \"headers\": [\"x: y\\r\\nz: 1\"]}",
+         SMX_E_INVALID},
+        {"{\"user\": \"ann\", \"from\": \"\", \"to\": [\"a@b\"], \"headers\": [{}]}",
+         SMX_E_INVALID},
+        {"{\"user\": \"ann\", \"from\": \"\", \"to\": [\"a@b\"], \"size\": -1}", SMX_E_INVALID},
+        {"{\"user\": \"ann\", \"from\": \"\", \"to\": [\"a@b\"], \"client\": \"x\"}",
+         SMX_E_INVALID},
+        {"{\"user\": \"ann\", \"from\": \"\", \"to\": [\"a@b\"], \"time\": 7}", SMX_E_INVALID},
+    };
+    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+        problem p = {""};
+        json_t *answer = NULL;
+        json_t *asked = json_loads(questions[i].text, 0, NULL);
+        assert_non_null(asked);
+        if (mux_explain(s->mux, asked, NOW, WALL, &answer, &p) != questions[i].error)
+            fail_msg("%s: %s", questions[i].text, p.text);
+        assert_null(answer);
+        assert_true(strlen(p.text) > 10);
+        json_decref(asked);
+    }
+}
+
+int main(void)
+{
+#define EXPLAIN_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        EXPLAIN_TEST(mux_explain__the_route_and_its_upstreams_are_told),
+        EXPLAIN_TEST(mux_explain__a_suspended_upstream_is_skipped_until_then),
+        EXPLAIN_TEST(mux_explain__without_any_upstream_the_refusal_names_the_reasons),
+        EXPLAIN_TEST(mux_explain__of_open_breakers_the_first_to_close_is_tried),
+        EXPLAIN_TEST(mux_explain__a_sender_who_may_not_comes_to_no_delivery),
+        EXPLAIN_TEST(mux_explain__a_person_is_told_each_part),
+        EXPLAIN_TEST(mux_explain__a_question_must_be_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
