@@ -110,7 +110,7 @@ static void show_clients(const client_counts *c)
         (unsigned long long)atomic_load(&c->refused), (unsigned long long)atomic_load(&c->unknown),
         (unsigned long long)atomic_load(&c->left_before),
         (unsigned long long)atomic_load(&c->left_behind),
-        (unsigned long long)atomic_load(&c->broken));
+        (unsigned long long)atomic_load(&c->goodbyes), (unsigned long long)atomic_load(&c->broken));
 }
 
 static bool conclude(const soak *s)
