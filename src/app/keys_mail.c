@@ -9,6 +9,7 @@
     }
 
 static const char *const GRANT_WORDS[] = {"refresh_token", "client_credentials", NULL};
+static const char *const DELIVERY_WORDS[] = {"after-data", "cut-through", NULL};
 static const char *const UNKNOWN_WORDS[] = {"defer", "failover", NULL};
 static const char *const MIXED_WORDS[] = {"defer", "first", NULL};
 static const char *const RECEIVED_WORDS[] = {"full", "no-client", "off", NULL};

@@ -59,6 +59,13 @@
      .read = users_read_add_missing,
      .write = users_write_add_missing,
      .doc = "fields that are added to messages which lack them"},
-    LATER("delivery"),
+    {.name = "delivery",
+     .kind = KEY_WORD,
+     KEY_AT(PLAN_OF, plan.delivery),
+     .words = DELIVERY_WORDS,
+     PLAN_INITIAL("after-data"),
+     .doc = "`after-data`: a message is received whole and then passed on, all recipients or none; "
+            "`cut-through`: it is passed on while it arrives, and each recipient gets its "
+            "upstream's own reply"},
     LATER("dedup_window"),
     /* clang-format on */

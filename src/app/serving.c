@@ -124,6 +124,7 @@ static int open_server(serving *s, const serving_options *o, problem *p)
     s->middleware[2] = &middleware_allow_from;
     s->hooks[0] = &hook_allow_from;
     s->hooks[1] = mux_worker_route_hook(s->mux);
+    s->hooks[2] = mux_worker_cut_through_hook(s->mux);
     const smx_server_options options = {
         .version = SMX_SERVER_VERSION,
         .hostname = c->hostname,
@@ -132,7 +133,7 @@ static int open_server(serving *s, const serving_options *o, problem *p)
         .middleware = s->middleware,
         .middleware_count = SERVING_MIDDLEWARE,
         .hooks = s->hooks,
-        .hook_count = SERVING_HOOKS,
+        .hook_count = s->hooks[2] == NULL ? SERVING_HOOKS - 1 : SERVING_HOOKS,
         .find_user = mux_find_user,
         .find_user_arg = s->generation->mux,
         .offer = mux_offer,

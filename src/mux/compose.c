@@ -79,11 +79,18 @@ void compose_end(composition *c)
 }
 
 /* Replaces the sender, but never that of a bounce (DESIGN 4.11). */
-static int compose_rewrite(composition *c, const upstream_options *o, smx_slice header)
+static bool compose_rewrites(const composition *c, const upstream_options *o)
 {
-    smx_slice address = slice_of_text(o->rewrite_from);
-    int error = smx_mailbox_parse(address, SMX_PATH_UTF8, &c->envelope.mail.path);
-    return error != 0 ? error : rewrite_from(header, address, o->reply_to_add, &c->header);
+    return o->rewrite_from != NULL && c->envelope.mail.path.mailbox.len > 0;
+}
+
+int compose_envelope(composition *c, const smx_envelope *envelope, const upstream_options *o)
+{
+    c->envelope = *envelope;
+    c->envelope.mail.has_auth = false;
+    if (!compose_rewrites(c, o))
+        return 0;
+    return smx_mailbox_parse(slice_of_text(o->rewrite_from), SMX_PATH_UTF8, &c->envelope.mail.path);
 }
 
 int compose_for(composition *c, const upstream_options *o, smx_submission *submission)
@@ -98,10 +105,11 @@ int compose_for(composition *c, const upstream_options *o, smx_submission *submi
         return SMX_E_NOMEM;
     bool edited = header.data != original.data || header.len != original.len;
     buffer_truncate(&c->header, c->added);
-    c->envelope = *smx_transaction_envelope(c->tx);
-    c->envelope.mail.has_auth = false;
-    if (o->rewrite_from != NULL && c->envelope.mail.path.mailbox.len > 0) {
-        error = compose_rewrite(c, o, header);
+    error = compose_envelope(c, smx_transaction_envelope(c->tx), o);
+    if (error != 0)
+        return error;
+    if (compose_rewrites(c, o)) {
+        error = rewrite_from(header, slice_of_text(o->rewrite_from), o->reply_to_add, &c->header);
         edited = true;
     } else if (edited) {
         error = buffer_append(&c->header, header);

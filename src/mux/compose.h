@@ -16,6 +16,9 @@ typedef struct composition {
 /* Writes the fields that every attempt adds. SMX_E_NOMEM. */
 SMX_MUST_USE int compose_begin(composition *c, smx_transaction *tx, const char *hostname,
                                const mux_plan *plan);
+/* The envelope for this upstream, whose message is not known yet. */
+SMX_MUST_USE int compose_envelope(composition *c, const smx_envelope *envelope,
+                                  const upstream_options *o);
 /* The submission to this upstream; the message as it came follows where nothing of its header
  * section is changed. */
 SMX_MUST_USE int compose_for(composition *c, const upstream_options *o, smx_submission *submission);

@@ -1,45 +1,19 @@
 /* The delivery of one message: the selector orders the user's upstreams, and they are tried in turn
  * until one takes it, or refuses it for good, or nobody knows (DESIGN 4.1 to 4.5).
  *
- * A delivery lives in its transaction's memory and is gone with the reply. */
+ * A delivery after DATA lives in its transaction's memory and is gone with the reply. One that cuts
+ * through begins at the first RCPT: where it differs cut_through.c is asked. */
+#include "mux/delivery.h"
+
 #include "base/clock.h"
-#include "mux/admission.h"
-#include "mux/compose.h"
-#include "mux/mux_internal.h"
+#include "mux/cut_through.h"
 
 enum {
-    DEADLINE_DEFAULT_MS = 30000,
     CONNECT_MS = 5000, /* while another usable upstream remains (DESIGN 4.2) */
     DATA_MS = 8000,
     REASONS_MAX = 400, /* octets of reasons that a client is told */
     ANSWER_AGAIN_MS = 100,
 };
-
-typedef struct delivery {
-    list_node node;
-    mux_worker *worker;
-    smx_transaction *tx;
-    smx_ticket ticket;
-    mux_resolved with; /* the plan */
-    mux_record *record;
-    size_t *order; /* indices of the plan's choices */
-    size_t next;   /* in `order` */
-    uint64_t deadline;
-    upstream_attempt *attempt;
-    admission door;
-    upstream_admission admitted;            /* for this attempt */
-    quota_reservation reserved[MUX_QUOTAS]; /* of the user's and the route's limits */
-    composition sent;
-    buffer reasons;
-    smx_reply refusal; /* the first 5xx of an upstream; its text is in the transaction */
-    timer_entry again; /* when there was no memory for the reply: the reply */
-    uint16_t code;
-    smx_enhanced enhanced;
-    bool temporary; /* some upstream may take it later */
-    bool client_gone;
-    size_t limits_asked; /* of the user's and the route's: reserved, or not needed */
-    bool is_last_resort; /* all breakers are open, and this is the one that is tried anyway */
-} delivery;
 
 /* The index of the mux's upstream at this position of the order. */
 static size_t delivery_index(const delivery *d, size_t position)
@@ -47,9 +21,14 @@ static size_t delivery_index(const delivery *d, size_t position)
     return d->with.plan.choices[d->order[position]].upstream;
 }
 
-static upstream *delivery_upstream(const delivery *d, size_t position)
+upstream *delivery_upstream(const delivery *d, size_t position)
 {
     return d->worker->mux->upstreams[delivery_index(d, position)];
+}
+
+const upstream_options *delivery_options(const delivery *d)
+{
+    return mux_upstream_options(d->worker->mux, delivery_index(d, d->next));
 }
 
 static const char *delivery_upstream_name(const delivery *d)
@@ -76,10 +55,13 @@ static void delivery_answer(delivery *d, const smx_reply *reply)
         smx_log_field fields[] = {{"reason", slice_of_text(smx_error_text(error))}};
         worker->log(worker->log_arg, SMX_LOG_ERROR, "reply_lost", 0, fields, 1);
     }
-    mux_worker_check_drained(worker);
+    if (d->cut != NULL)
+        cut_through_free(d->cut);
+    else
+        mux_worker_check_drained(worker);
 }
 
-static void delivery_answer_again(timer_entry *self)
+void delivery_answer_again(timer_entry *self)
 {
     delivery *d = list_member(self, delivery, again);
     delivery_answer(d, &(smx_reply){d->code, d->enhanced, {NULL, 0}});
@@ -104,8 +86,10 @@ static void delivery_finish(delivery *d, mux_outcome outcome, const smx_reply *r
     d->record->outcome = outcome;
     d->record->has_outcome = true;
     smx_transaction_on_gone(d->tx, NULL, NULL);
-    compose_end(&d->sent);
-    buffer_free(&d->reasons);
+    if (d->cut == NULL) {
+        compose_end(&d->sent);
+        buffer_free(&d->reasons);
+    }
     delivery_answer(d, reply);
 }
 
@@ -119,9 +103,11 @@ static void delivery_finish_with(delivery *d, mux_outcome outcome, smx_reply rep
 }
 
 /* No upstream is left. 5xx only if every one of them refused it for good. */
-static void delivery_exhausted(delivery *d)
+void delivery_exhausted(delivery *d)
 {
     buffer text = {0};
+    if (d->cut != NULL && cut_through_exhausted(d->cut))
+        return;
     if (d->client_gone) {
         delivery_finish(d, MUX_OUTCOME_CLIENT_GONE, &SMX_REPLY(451, 4, 4, 2, "client is gone"));
         return;
@@ -145,7 +131,7 @@ static void delivery_exhausted(delivery *d)
 
 static void delivery_attempt_done(void *arg, const upstream_result *result);
 
-static void delivery_note(delivery *d, const char *reason)
+void delivery_note(delivery *d, const char *reason)
 {
     const char *separator = buffer_length(&d->reasons) > 0 ? "; " : "";
     d->temporary = true;
@@ -198,7 +184,8 @@ static int delivery_try(delivery *d, uint64_t now)
         .done = delivery_attempt_done,
         .arg = d,
     };
-    int error = compose_for(&d->sent, o, &request.submission);
+    int error = d->cut != NULL ? cut_through_compose(d->cut, o, &request)
+                               : compose_for(&d->sent, o, &request.submission);
     if (error == 0)
         error = upstream_pool_submit(d->worker->pools[index], &request, &d->attempt);
     if (error == 0)
@@ -210,10 +197,10 @@ static int delivery_try(delivery *d, uint64_t now)
 static bool delivery_admit(delivery *d, bool past_breaker)
 {
     uint64_t now = loop_now(d->worker->loop);
-    upstream *u = delivery_upstream(d, d->next);
-    switch (admission_ask_upstream(
-        &d->door, u, mux_upstream_options(d->worker->mux, delivery_index(d, d->next)),
-        smx_transaction_envelope(d->tx)->recipient_count, past_breaker, &d->admitted)) {
+    uint64_t recipients = d->cut != NULL ? cut_through_recipients(d->cut)
+                                         : smx_transaction_envelope(d->tx)->recipient_count;
+    switch (admission_ask_upstream(&d->door, delivery_upstream(d, d->next), delivery_options(d),
+                                   recipients, past_breaker, &d->admitted)) {
     case ADMISSION_WAITS:
         return true;
     case ADMISSION_REFUSED:
@@ -251,9 +238,11 @@ static bool delivery_try_past_breaker(delivery *d, uint64_t now)
     return delivery_admit(d, true);
 }
 
-static void delivery_next(delivery *d)
+void delivery_next(delivery *d)
 {
     uint64_t now = loop_now(d->worker->loop);
+    if (d->cut != NULL && cut_through_goes_on(d->cut))
+        return;
     bool over = d->worker->cut || d->client_gone || now >= d->deadline;
     for (; !over && d->next < d->with.plan.choice_count; d->next++) {
         if (delivery_admit(d, d->is_last_resort))
@@ -298,7 +287,7 @@ static void delivery_suspend(delivery *d, const upstream_result *result, uint32_
 
 /* Keeps the first refusal: it is what the client is told if all the others refuse too. When memory is
  * short the code alone must do. */
-static void delivery_keep_refusal(delivery *d, const upstream_result *result)
+void delivery_keep_refusal(delivery *d, const upstream_result *result)
 {
     buffer text = {0};
     if (d->refusal.code != 0)
@@ -326,13 +315,13 @@ static void delivery_on_taken(delivery *d, const upstream_result *result)
 }
 
 /* On to the next one; the last resort is the end of it. */
-static void delivery_go_on(delivery *d)
+void delivery_go_on(delivery *d)
 {
     d->next = d->is_last_resort ? d->with.plan.choice_count : d->next + 1;
     delivery_next(d);
 }
 
-static void delivery_on_next(delivery *d, const upstream_result *result, mux_classified c)
+void delivery_on_next(delivery *d, const upstream_result *result, mux_classified c)
 {
     if (c.suspend)
         delivery_suspend(d, result, c.suspend_ms);
@@ -373,7 +362,7 @@ static void delivery_on_unknown(delivery *d, const upstream_result *result)
 static void delivery_attempt_done(void *arg, const upstream_result *result)
 {
     delivery *d = arg;
-    const upstream_options *o = mux_upstream_options(d->worker->mux, delivery_index(d, d->next));
+    const upstream_options *o = delivery_options(d);
     mux_classified c = mux_classify(result, o->rules, o->rule_count);
     d->attempt = NULL;
     delivery_settle(d, &(upstream_settlement){
@@ -383,6 +372,8 @@ static void delivery_attempt_done(void *arg, const upstream_result *result)
                            .counts = c.action == MUX_ACTION_TAKEN || c.action == MUX_ACTION_UNKNOWN,
                            .took_ms = result->took_ms,
                        });
+    if (d->cut != NULL && cut_through_takes_result(d->cut, result, &c))
+        return;
     d->record->upstream = delivery_upstream_name(d);
     d->record->phase = result->client->phase;
     d->record->has_phase = true;
@@ -408,7 +399,7 @@ static void delivery_attempt_done(void *arg, const upstream_result *result)
 /* ---- the beginning ---- */
 
 /* The client left before its reply: what has not reached its dot is given up (DESIGN 1.2). */
-static void delivery_client_gone(void *arg)
+void delivery_client_gone(void *arg)
 {
     delivery *d = arg;
     d->client_gone = true;
@@ -427,23 +418,29 @@ void delivery_interrupt(list_node *node)
 
 /* ---- limits of the user and the route: 450 4.7.1 (DESIGN 4.9) ---- */
 
-static void delivery_refuse_limit(delivery *d, const quota_verdict *verdict)
+smx_reply delivery_limit_reply(const quota_verdict *verdict, buffer *text)
 {
-    buffer text = {0};
     bool never = verdict->state == QUOTA_TOO_BIG;
     smx_reply reply = never ? SMX_REPLY(550, 5, 7, 1, "more recipients than your limit allows")
                             : SMX_REPLY(450, 4, 7, 1, "your limit is used up, try later");
-    if (buffer_printf(&text,
+    if (buffer_printf(text,
                       never ? "more recipients than your limit allows: %s"
                             : "your limit is used up: %s",
-                      verdict->why) != 0)
-        buffer_clear(&text);
-    delivery_finish_with(d, never ? MUX_OUTCOME_REJECTED : MUX_OUTCOME_DEFERRED, reply, &text);
+                      verdict->why) == 0)
+        reply.text = buffer_slice(text);
+    return reply;
+}
+
+static void delivery_refuse_limit(delivery *d, const quota_verdict *verdict)
+{
+    buffer text = {0};
+    smx_reply reply = delivery_limit_reply(verdict, &text);
+    delivery_finish(d, reply.code / 100 == 5 ? MUX_OUTCOME_REJECTED : MUX_OUTCOME_DEFERRED, &reply);
     buffer_free(&text);
 }
 
 /* Also when the store has answered. */
-static void delivery_reserve(void *arg)
+void delivery_reserve(void *arg)
 {
     delivery *d = arg;
     uint64_t recipients = smx_transaction_envelope(d->tx)->recipient_count;
@@ -471,7 +468,6 @@ static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, const mux
     size_t *order = smx_transaction_alloc(tx, with->plan.choice_count * sizeof(*order));
     if (d == NULL || order == NULL)
         return NULL;
-    uint32_t patience = with->plan.deadline_ms;
     *d = (delivery){
         .worker = worker,
         .tx = tx,
@@ -480,7 +476,7 @@ static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, const mux
         .record = smx_transaction_value(tx),
         .order = order,
         .again = {.fn = delivery_answer_again},
-        .deadline = loop_now(worker->loop) + (patience == 0 ? DEADLINE_DEFAULT_MS : patience),
+        .deadline = loop_now(worker->loop) + delivery_patience(&with->plan),
     };
     d->record->route = with->route;
     admission_begin(&d->door, worker->loop, d->deadline, delivery_reserve, d);
@@ -497,12 +493,15 @@ static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, const mux
 smx_reply mux_handle(void *arg, smx_transaction *tx)
 {
     mux_worker *worker = arg;
+    const mux_record *record = smx_transaction_value(tx);
     const smx_user *user = smx_transaction_user(tx);
     mux_resolved with;
     if (user == NULL)
         return SMX_REPLY(550, 5, 7, 1, "sending is only for users");
     if (worker->cut)
         return SMX_REPLY(451, 4, 3, 2, "shutting down, try again");
+    if (record->cut != NULL)
+        return cut_through_handle(record->cut);
     const mux_route *route;
     delivery *d = NULL;
     if (mux_route_of(worker->mux, tx, &route) == 0) {

@@ -196,6 +196,8 @@ smx_extensions mux_offer(void *arg, const smx_listener_options *listener);
 const smx_middleware *mux_worker_summary(mux_worker *worker);
 /* Stands behind the hooks that may refuse a recipient: those of one message have one route. */
 const smx_hook *mux_worker_route_hook(mux_worker *worker);
+/* Stands behind all hooks; NULL where nothing is delivered by cut-through. */
+const smx_hook *mux_worker_cut_through_hook(mux_worker *worker);
 
 /* Deliveries under way are finished or given up by `deadline` (the loop's clock; UINT64_MAX: never),
  * with all that the pools have under way: those whose final dot was handed over are then unknown.

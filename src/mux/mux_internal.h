@@ -113,6 +113,7 @@ struct mux_worker {
     mux_offered offers[MUX_OFFERS];
     smx_middleware summary;
     smx_hook route_hook;
+    smx_hook cut_through_hook;
     uint64_t random; /* state of the generator that seeds selections */
     timer_entry drain_timer;
     loop_turn_end ended; /* looks whether it is drained */
@@ -129,11 +130,14 @@ typedef struct mux_record {
     smx_client_phase phase;
     bool has_phase;
     mux_outcome outcome;
-    bool has_outcome; /* set by the delivery; else the reply's class tells */
-    uint64_t started; /* the loop's clock */
+    bool has_outcome;        /* set by the delivery; else the reply's class tells */
+    uint64_t started;        /* the loop's clock */
+    struct cut_through *cut; /* under way since the first RCPT, until the handler has it; or NULL */
 } mux_record;
 
 /* summary.c */
+/* The transaction's record, made if there is none; NULL when out of memory. */
+mux_record *mux_record_of(mux_worker *worker, smx_transaction *tx);
 void mux_summary_init(mux_worker *worker);
 
 /* delivery.c */

@@ -4,14 +4,26 @@
 
 #include "mux/mux_internal.h"
 
+mux_record *mux_record_of(mux_worker *worker, smx_transaction *tx)
+{
+    mux_record *record = smx_transaction_value(tx);
+    if (record != NULL)
+        return record;
+    record = smx_transaction_alloc(tx, sizeof(*record));
+    if (record == NULL)
+        return NULL;
+    *record = (mux_record){.started = loop_now(worker->loop)};
+    smx_transaction_set_value(tx, record);
+    return record;
+}
+
 static smx_verdict summary_before(void *arg, smx_transaction *tx)
 {
     mux_worker *worker = arg;
-    mux_record *record = smx_transaction_alloc(tx, sizeof(*record));
+    mux_record *record = mux_record_of(worker, tx);
     if (record == NULL)
         return (smx_verdict){SMX_REPLY_WITH, SMX_REPLY(451, 4, 3, 0, "out of memory, try again")};
-    *record = (mux_record){.started = loop_now(worker->loop)};
-    smx_transaction_set_value(tx, record);
+    record->started = loop_now(worker->loop);
     return (smx_verdict){.kind = SMX_CONTINUE};
 }
 

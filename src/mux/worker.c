@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "mux/cut_through.h"
 #include "mux/mux_internal.h"
 #include "mux/route.h"
 
@@ -55,6 +56,7 @@ int mux_worker_new_shared(mux *m, upstream_pool_set *set, const upstream_hold *h
     }
     mux_summary_init(worker);
     mux_route_hook_init(&worker->route_hook, m->options);
+    cut_through_hook_init(&worker->cut_through_hook, worker);
     *out = worker;
     return 0;
 }
@@ -93,6 +95,18 @@ const smx_middleware *mux_worker_summary(mux_worker *worker)
 const smx_hook *mux_worker_route_hook(mux_worker *worker)
 {
     return &worker->route_hook;
+}
+
+const smx_hook *mux_worker_cut_through_hook(mux_worker *worker)
+{
+    const mux_options *o = worker->mux->options;
+    for (size_t i = 0; i < o->user_count; i++)
+        if (o->users[i].plan.delivery == MUX_CUT_THROUGH)
+            return &worker->cut_through_hook;
+    for (size_t i = 0; i < o->route_count; i++)
+        if (o->routes[i].plan.delivery == MUX_CUT_THROUGH)
+            return &worker->cut_through_hook;
+    return NULL;
 }
 
 /* A step of a 64-bit generator (xorshift); only spreads load, keeps no secret. */

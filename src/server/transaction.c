@@ -184,7 +184,7 @@ smx_message *smx_transaction_message(const smx_transaction *tx)
 
 const smx_session_view *smx_transaction_session(const smx_transaction *tx)
 {
-    return &tx->session;
+    return tx->ticket == 0 && tx->peer != NULL ? &tx->peer->view : &tx->session;
 }
 
 smx_slice smx_transaction_id(const smx_transaction *tx)
@@ -219,7 +219,7 @@ void *smx_transaction_alloc(smx_transaction *tx, size_t size)
 
 const smx_user *smx_transaction_user(const smx_transaction *tx)
 {
-    return tx->session.account;
+    return smx_transaction_session(tx)->account;
 }
 
 void smx_transaction_set_value(smx_transaction *tx, void *value)

@@ -67,7 +67,8 @@ static void attempt_tell(upstream_attempt *attempt, const smx_client_result *res
         .reused = attempt->reused,
         .tries = attempt->tries,
         .tls = info.tls_protocol,
-        .took_ms = attempt_now(attempt) - attempt->started,
+        .took_ms =
+            attempt_now(attempt) - (attempt->asked_at != 0 ? attempt->asked_at : attempt->started),
         .health = attempt_health(attempt, result),
     };
     timer_clear(&attempt->timer);
@@ -416,9 +417,12 @@ int upstream_attempt_advance(upstream_attempt *attempt, const smx_submission *su
         if (error != 0 && error != SMX_E_STATE)
             return error;
     }
+    /* More of a body is no new question. */
+    if (submission->stage != SMX_SUBMISSION_BODY ||
+        attempt->request.submission.stage != submission->stage)
+        attempt->asked_at = attempt_now(attempt);
     attempt->request.submission = *submission;
     attempt->request.deadline = deadline;
-    attempt->asked_at = attempt_now(attempt);
     attempt_arm(attempt);
     return 0;
 }

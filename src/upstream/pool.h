@@ -36,9 +36,9 @@ typedef struct upstream_result {
     bool token_refused;              /* there was no token: the endpoint does not take our
                                         credentials; client->detail says why */
     bool reused;                     /* the connection had been open before */
-    uint32_t tries; /* connections it took: a lost reused one and one 421 are tried again */
-    smx_slice tls;  /* "TLSv1.3", or empty */
-    uint64_t took_ms;
+    uint32_t tries;         /* connections it took: a lost reused one and one 421 are tried again */
+    smx_slice tls;          /* "TLSv1.3", or empty */
+    uint64_t took_ms;       /* in steps: since the owner last said more */
     upstream_health health; /* what it says of the server: for upstream_settle */
 } upstream_result;
 
