@@ -61,6 +61,7 @@ class Session:
     pipelined: int = 0  # commands that had come before the reply to the one before
     ended: bool = False
     closing: bool = False  # QUIT came
+    body: bytearray = None  # of the message that is on its way by DATA, as far as it came
 
     def verbs(self):
         return [line.split(" ")[0].split(":")[0].upper() for line in self.commands]
@@ -241,12 +242,10 @@ class Connection:
     def act(self, phase):
         """Does the phase's fault; true: it stands in place of the reply."""
         fault = self.provider.take_fault(phase)
-        if fault is None:
-            return False
         if callable(fault):
             fault = fault(self)
-            if fault is None:
-                return False
+        if fault is None:
+            return False
         if fault == "stall":
             self.provider.released.wait()
             raise Over
@@ -385,6 +384,7 @@ class Connection:
     def body(self):
         """Octets up to the final dot, with the fault of the body in their midst."""
         body, searched = bytearray(), 0
+        self.session.body = body
         body += self.input
         self.input = bytearray()
         faulty = "body" in self.provider.faults
