@@ -13,10 +13,11 @@ static const char *fit_text(mux_fit fit)
 /* Octets that are no UTF-8 become `?`: JSON knows texts only. */
 static json_t *json_text(smx_slice text)
 {
-    json_t *made = json_stringn(text.data == NULL ? "" : text.data, text.len);
-    if (made != NULL || smx_utf8_is_valid(text))
-        return made;
     char shown[SHOWN_MAX];
+    if (text.data == NULL || text.len == 0)
+        return json_string("");
+    if (smx_utf8_is_valid(text))
+        return json_stringn(text.data, text.len);
     size_t len = text.len < sizeof(shown) ? text.len : sizeof(shown);
     for (size_t i = 0; i < len; i++)
         shown[i] = (unsigned char)text.data[i] < 128 ? text.data[i] : '?';

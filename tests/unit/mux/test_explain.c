@@ -248,6 +248,39 @@ static void mux_explain__a_question_must_be_whole(void **state)
     }
 }
 
+/* jansson's allocations fail one after the other. */
+static size_t allocations_left;
+
+static void *allocate(size_t size)
+{
+    if (allocations_left == 0)
+        return NULL;
+    allocations_left--;
+    return malloc(size);
+}
+
+static void mux_explain__without_memory_there_is_no_answer(void **state)
+{
+    stage *s = *state;
+    json_t *asked =
+        json_pack("{s:s, s:s, s:[s, s], s:[s]}", "user", "ann", "from", "ann@example.com", "to",
+                  "a@example.org", "b@example.net", "headers", "Subject: x");
+    int error = SMX_E_NOMEM;
+    assert_non_null(asked);
+    json_set_alloc_funcs(allocate, free);
+    for (size_t n = 0; error != 0; n++) {
+        problem p = {""};
+        json_t *answer = NULL;
+        allocations_left = n;
+        error = mux_explain(s->mux, asked, NOW, WALL, &answer, &p);
+        assert_true(error == 0 ? answer != NULL : error == SMX_E_NOMEM && answer == NULL);
+        json_decref(answer);
+        assert_true(n < 2000);
+    }
+    json_set_alloc_funcs(malloc, free);
+    json_decref(asked);
+}
+
 int main(void)
 {
 #define EXPLAIN_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -259,6 +292,7 @@ int main(void)
         EXPLAIN_TEST(mux_explain__a_sender_who_may_not_comes_to_no_delivery),
         EXPLAIN_TEST(mux_explain__a_person_is_told_each_part),
         EXPLAIN_TEST(mux_explain__a_question_must_be_whole),
+        EXPLAIN_TEST(mux_explain__without_memory_there_is_no_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
