@@ -36,6 +36,7 @@ typedef struct config {
     uint64_t memory_limit; /* 0: none */
     const char *store;     /* its URL */
     const char *temp_dir;  /* NULL: TMPDIR, or /tmp */
+    const char *alerts;    /* the URL that is told of suspensions and breakers, or NULL */
     uint32_t threads;
     uint32_t drain_timeout_ms;
     log_options log;

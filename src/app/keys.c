@@ -98,9 +98,15 @@ static const config_key top_keys[] = {
      .kind = KEY_LEVEL,
      .level = &level_admin,
      .doc = "the door for operators: metrics, health, `smtpmux upstream`, `smtpmux reload`"},
+    {.name = "alerts",
+     .kind = KEY_CUSTOM,
+     .type = "URL",
+     .read = upstreams_read_alerts,
+     .write = upstreams_write_alerts,
+     .otherwise = "nobody is told",
+     .doc = "told of suspensions and open breakers, and of their end, by a POST of JSON"},
     LATER("hooks"),
     LATER("spool"),
-    LATER("alerts"),
 };
 const config_level level_top = KEY_LEVEL_OF("file", top_keys);
 

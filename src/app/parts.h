@@ -20,10 +20,10 @@ void listeners_check(config_reader *reader);
 /* ---- upstreams ---- */
 part_read_fn upstreams_read, upstreams_read_url, upstreams_read_auth, upstreams_read_family,
     upstreams_read_verify, upstreams_read_reply_to, upstreams_read_profile, upstreams_read_caps,
-    upstreams_read_pin, upstreams_read_oauth2;
+    upstreams_read_pin, upstreams_read_oauth2, upstreams_read_alerts;
 part_write_fn upstreams_write, upstreams_write_url, upstreams_write_auth, upstreams_write_family,
     upstreams_write_verify, upstreams_write_reply_to, upstreams_write_profile, upstreams_write_caps,
-    upstreams_write_pin, upstreams_write_oauth2;
+    upstreams_write_pin, upstreams_write_oauth2, upstreams_write_alerts;
 /* Where a key of an upstream stands, or the upstream itself. */
 int64_t upstreams_offset_of(const yaml_entry *at, const char *key);
 /* upstream_security.c: what `auth`, `pass`, `oauth2`, `pin` and the URL say together. */

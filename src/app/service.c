@@ -12,6 +12,7 @@ struct service {
     config *first; /* what a reload does not change is as it says */
     store *store;
     mux_state *state;
+    alerts *alerts;
     smx_shared *shared;
     counter_book *book;
     _Atomic size_t generations; /* that exist */
@@ -40,7 +41,13 @@ static int open_shared(service *s, const config *c, problem *p)
     int error = store_open(&kept, &s->store, p);
     if (error != 0)
         return error;
-    error = mux_state_new(s->store, &s->state);
+    error = alerts_new(log_write, s->log, &s->alerts);
+    if (error == 0)
+        error = alerts_configure(s->alerts, c->alerts, c->hostname);
+    if (error == 0)
+        error = mux_state_new(s->store, &s->state);
+    if (error == 0)
+        mux_state_set_alerts(s->state, s->alerts);
     if (error == 0)
         error = smx_shared_new(&options, &s->shared);
     if (error == 0)
@@ -173,6 +180,9 @@ static void commit_all(service *s, generation *g)
     mux_activate(g->mux);
     log_configure(s->log, &g->config->log);
     warn_of_restart(s, g->config);
+    if (alerts_configure(s->alerts, g->config->alerts, g->config->hostname) != 0)
+        log_event(s->log, SMX_LOG_WARN, "reload", "problem", "alerts: there is no memory for it",
+                  NULL);
     int error = smx_shared_configure(s->shared, &options);
     if (error != 0)
         log_event(s->log, SMX_LOG_WARN, "reload", "problem",
@@ -257,6 +267,7 @@ void service_free(service *s)
     generation_free(s->current);
     smx_shared_free(s->shared);
     mux_state_free(s->state);
+    alerts_free(s->alerts);
     store_close(s->store);
     config_free(s->first);
     counter_book_free(s->book);

@@ -49,6 +49,36 @@ void upstreams_write_oauth2(config_writer *writer, const void *target)
     writer->depth--;
 }
 
+/* ---- alerts ---- */
+
+void upstreams_read_alerts(config_reader *reader, const yaml_entry *entry, void *target)
+{
+    config *c = target;
+    smx_slice text;
+    problem p;
+    if (!reader_scalar(reader, entry, "a URL such as https://example.com/alerts", &text))
+        return;
+    c->alerts = reader_copy(reader, text);
+    int error = http_url_check(c->alerts, false, &p);
+    if (error != 0)
+        reader_problem(reader, entry->value->offset, error, &p);
+}
+
+/* Who may post there is a secret: user, password and query are masked. */
+void upstreams_write_alerts(config_writer *writer, const void *target)
+{
+    const config *c = target;
+    buffer masked = {0};
+    if (c->alerts == NULL)
+        return;
+    int error = http_url_mask(c->alerts, &masked);
+    writer_key(writer, "alerts");
+    writer_text(writer, " ");
+    writer_scalar(writer, error == 0 ? buffer_slice(&masked) : SMX_SLICE("********"));
+    writer_end(writer);
+    buffer_free(&masked);
+}
+
 /* ---- pin ---- */
 
 static bool read_pin(smx_slice text, uint8_t pin[UPSTREAM_PIN])

@@ -280,9 +280,16 @@ static void delivery_suspend(delivery *d, const upstream_result *result, uint32_
 {
     bool is_new = false;
     upstream *u = delivery_upstream(d, d->next);
-    (void)upstream_suspend(u, loop_now(d->worker->loop), ms, &is_new);
-    if (is_new)
-        delivery_log_attempt(d, result, SMX_LOG_ERROR, "upstream_suspended");
+    uint64_t until = upstream_suspend(u, loop_now(d->worker->loop), ms, &is_new);
+    if (!is_new)
+        return;
+    buffer reason = {0};
+    delivery_log_attempt(d, result, SMX_LOG_ERROR, "upstream_suspended");
+    if (mux_report_reason(&reason, upstream_name(u), result) != 0)
+        buffer_clear(&reason);
+    alerts_send(d->worker->mux->state->alerts, ALERT_SUSPENDED, upstream_name(u),
+                buffer_slice(&reason), until);
+    buffer_free(&reason);
 }
 
 /* Keeps the first refusal: it is what the client is told if all the others refuse too. When memory is

@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+#include "mux/alert.h"
 #include "smx/server.h"
 #include "upstream/pool_set.h"
 
@@ -152,6 +153,8 @@ typedef struct mux_state mux_state;
 SMX_MUST_USE int mux_state_new(store *s, mux_state **state);
 /* After all muxes that use it. */
 void mux_state_free(mux_state *state);
+/* Whom suspensions and breakers are told; before the first mux uses it. It outlives the state. */
+void mux_state_set_alerts(mux_state *state, alerts *a);
 /* Messages that came to this outcome, since the start. Any thread. */
 uint64_t mux_state_total(const mux_state *state, mux_outcome outcome);
 /* How long they took, from when they were whole to the final reply. Any thread. */

@@ -26,6 +26,7 @@ struct mux_state {
     map turns;             /* mux_turn_entry by key */
     map allowances;        /* mux_allowance by "user ann" or "route bulk" */
     store *store;
+    alerts *alerts; /* NULL: nobody is told */
 };
 
 /* The quota of a user or a route. */

@@ -227,3 +227,8 @@ void mux_state_release_allowance(mux_state *state, mux_allowance *allowance)
     }
     (void)pthread_mutex_unlock(&state->mutex);
 }
+
+void mux_state_set_alerts(mux_state *state, alerts *a)
+{
+    state->alerts = a;
+}

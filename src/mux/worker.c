@@ -121,6 +121,10 @@ uint64_t mux_worker_random(mux_worker *worker)
 void mux_tell_breaker(mux_worker *worker, const upstream *u, const char *event, uint64_t pause_ms)
 {
     char pause[32];
+    alerts_send(worker->mux->state->alerts,
+                pause_ms > 0 ? ALERT_BREAKER_OPENED : ALERT_BREAKER_CLOSED, upstream_name(u),
+                pause_ms > 0 ? SMX_SLICE("it cannot be reached") : SMX_SLICE("it can be reached"),
+                pause_ms > 0 ? loop_now(worker->loop) + pause_ms : 0);
     if (worker->log == NULL)
         return;
     int len = snprintf(pause, sizeof(pause), "%llu", (unsigned long long)pause_ms);

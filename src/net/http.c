@@ -65,7 +65,7 @@ int http_url_check(const char *url, bool secret, problem *p)
     if (error == SMX_E_NOMEM)
         return problem_set(p, error, "out of memory");
     if (error != 0)
-        return problem_set(p, error, "expected a URL that begins with https://");
+        return problem_set(p, error, "expected a URL that begins with https:// or http://");
     if (secret && clear && !here)
         return problem_set(p, SMX_E_SYNTAX,
                            "secrets would leave on clear text: the URL must begin with https://");

@@ -48,7 +48,7 @@ static const mistake MISTAKES[] = {
      "1:17: \"here\": the port is missing, as in here:587\n"},
     {"later_keys", "hooks: []\nspool: /x\nalerts: x\n" LISTENERS UPSTREAMS USERS,
      "1:1: `hooks` is not in this version\n"
-     "2:1: `spool` is not in this version\n3:1: `alerts` is not in this version\n"},
+     "2:1: `spool` is not in this version\n3:9: expected a URL that begins with https:// or http://\n"},
     /* values */
     {"number_too_small", "workers: 0\n" LISTENERS UPSTREAMS USERS,
      "1:10: `workers` must be from 1 to 256, found `0`\n"},
@@ -169,7 +169,7 @@ static const mistake MISTAKES[] = {
      "2:64: secrets would leave on clear text: the URL must begin with https://\n"},
     {"oauth2_url_of_another_kind",
      UP("user: a, oauth2: {token_url: 'ftp://x.example/t', client_id: c, refresh_token: t}"),
-     "2:64: expected a URL that begins with https://\n"},
+     "2:64: expected a URL that begins with https:// or http://\n"},
     {"oauth2_without_url_and_id", UP("user: a, oauth2: {refresh_token: t}"),
      "2:55: this mapping `oauth2` needs the key `token_url`: the provider's token endpoint; "
      "https, but to this machine\n"
