@@ -13,7 +13,7 @@ typedef struct takeover {
     client *waiting[CLIENTS]; /* connected while the loop's thread does not accept */
     size_t clients;
     bool starts; /* the successor begins to accept */
-    int done;
+    atomic_int done;
     int error;
     int socket;
 } takeover;
