@@ -358,6 +358,48 @@ def test_unknown__the_connection_is_lost_behind_the_dot(stage, on_unknown, code,
     assert mux.summary()["outcome"] == ("unknown" if code == 451 else "delivered")
 
 
+# ---- limits ----
+
+def test_limits__an_upstreams_quota_is_never_exceeded(stage):
+    one, two = stage.provider(), stage.provider()
+    mux = cut_through(stage, [{"url": one.url, "limits": ["5 recipients/day"]}, two])
+    to_two = ["a@example.net", "b@example.net"]
+    for _ in range(4):
+        assert send_one(mux.port(), recipients=to_two).code == 250
+    assert sum(len(message.rcpt) for message in one.messages) == 4
+    assert sum(len(message.rcpt) for message in two.messages) == 4
+    # The third began at the first one, which had room for one recipient alone, and ended without a dot.
+    assert len(dots(one)) <= 2 and send_one(mux.port()).code == 250 and len(one.messages) == 3
+
+
+def test_limits__a_users_limit_is_told_to_the_recipient(stage):
+    provider = stage.provider()
+    mux = cut_through(stage, [provider], limits=["3 recipients/day"])
+    with Wire(mux.port()) as wire:
+        wire.greet().command("MAIL FROM:<from@example.com>")
+        assert recipients(wire, "a", "b", "c") == [250, 250, 250]
+        reply = wire.command("RCPT TO:<d@example.net>")
+        assert reply.code == 550 and "3 recipients/day" in reply.text
+        assert wire.command("DATA").code == 354
+        wire.send(stuffed(message()))
+        assert wire.reply().code == 250
+        wire.command("MAIL FROM:<from@example.com>")
+        reply = wire.command("RCPT TO:<e@example.net>")
+        assert (reply.code, reply.enhanced) == (450, "4.7.1")
+    assert len(provider.messages) == 1
+
+
+def test_limits__two_at_once_are_decided_at_the_dot(stage):
+    provider = stage.provider()
+    mux = cut_through(stage, [provider], limits=["1 message/day"])
+    with Wire(mux.port()) as one, Wire(mux.port()) as two:
+        begin(one), begin(two)
+        for wire in (one, two):
+            wire.send(stuffed(message()))
+        assert sorted((one.reply().code, two.reply().code)) == [250, 450]
+    assert len(provider.messages) == 1
+
+
 # ---- no dot ----
 
 SMUGGLED = b"\r\nMAIL FROM:<evil@example.com>\r\nRCPT TO:<v@example.net>\r\nDATA\r\nx\r\n"
