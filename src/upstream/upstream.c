@@ -244,6 +244,8 @@ uint64_t upstream_suspend(upstream *u, uint64_t now, uint64_t ms, bool *is_new)
     }
     uint64_t until = u->suspended_until;
     upstream_unlock_changed(u);
+    if (*is_new)
+        upstream_count(u, UPSTREAM_COUNT_suspensions);
     return until;
 }
 

@@ -185,7 +185,8 @@ uint32_t upstream_latency_us(const upstream *u);
     X(failed, "attempts that failed before the final dot")                                         \
     X(unknown, "attempts whose outcome is unknown")                                                \
     X(connections, "connections opened")                                                           \
-    X(reused, "attempts on a connection that was open already")
+    X(reused, "attempts on a connection that was open already")                                    \
+    X(suspensions, "suspensions that began")
 typedef enum upstream_counter {
 #define UPSTREAM_COUNTER_ENTRY(name, text) UPSTREAM_COUNT_##name,
     UPSTREAM_COUNTER_MAP(UPSTREAM_COUNTER_ENTRY)
