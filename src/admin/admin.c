@@ -23,6 +23,7 @@ enum {
     JOB_THREADS = 2,
     JOB_QUEUE = 16,
     BACKLOG = 256,
+    FAREWELL_MS = 500,
 };
 
 /* ---- turns and deadlines ---- */
@@ -250,6 +251,14 @@ int admin_start(admin *a, problem *p)
 
 /* ---- the end ---- */
 
+/* What was asked before the end is answered still, if its client reads. */
+static void finish_answers(admin *a)
+{
+    uint64_t until = clock_monotonic_ms() + FAREWELL_MS;
+    while (a->is_running && a->requests > 0 && clock_monotonic_ms() < until)
+        (void)MHD_run_wait(a->daemon, FAREWELL_MS / 20);
+}
+
 static void close_handle(bool is_open, void *handle)
 {
     if (is_open)
@@ -280,6 +289,7 @@ void admin_free(admin *a)
     }
     pool_free(a->jobs);
     admin_take_done(a); /* libmicrohttpd ends no connection that sleeps */
+    finish_answers(a);
     close_all(a);
     (void)pthread_mutex_destroy(&a->done_mutex);
     free(a);

@@ -31,6 +31,7 @@ struct admin {
     bool is_running;
     list peers;          /* the one that waits longest first */
     uint64_t late_after; /* deadlines are looked at again */
+    size_t requests;     /* whose head is there and whose answer has not left */
     size_t body_octets;  /* of all requests */
     uint64_t tell_after; /* refusals are logged once in a second */
 

@@ -11,7 +11,7 @@
 const char *admin_status_unready(const admin_status *status)
 {
     if (!status->is_listening)
-        return "it is draining";
+        return "it takes no connections: it drains, or it has not begun";
     for (size_t i = 0; i < status->upstream_count; i++) {
         if (status->upstreams[i].is_usable)
             return NULL;

@@ -220,6 +220,7 @@ static enum MHD_Result begin(admin *a, struct MHD_Connection *http, const char *
     r->admin = a;
     r->peer = peer;
     *state = r;
+    a->requests++;
     gate_refusal refusal = judge(a, http, path, method);
     if (refusal.status != 0)
         admin_answer_error(&r->answer, refusal.status, refusal.why);
@@ -259,6 +260,7 @@ void admin_completed(void *cls, struct MHD_Connection *http, void **state,
     if (r == NULL)
         return;
     admin_peer_rest(a, r->peer);
+    a->requests--;
     a->body_octets -= buffer_length(&r->body);
     buffer_free(&r->body);
     buffer_free(&r->answer.body);

@@ -28,7 +28,8 @@ static bool find_upstream(const generation *g, const char *name, size_t *index)
 static int no_upstream(const char *name, problem *p)
 {
     return problem_set(p, SMX_E_NOTFOUND,
-                       "no upstream is called `%s`: `smtpmux upstream list` tells their names", name);
+                       "no upstream is called `%s`: `smtpmux upstream list` tells their names",
+                       name);
 }
 
 /* ---- suspend, resume ---- */

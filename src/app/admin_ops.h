@@ -23,7 +23,7 @@ extern const admin_ops admin_service_ops;
 
 /* Reads the file again, and counts. As reload_file. */
 struct reload_result;
-SMX_MUST_USE int admin_target_reload(admin_target *t, struct reload_result *result);
+int admin_target_reload(admin_target *t, struct reload_result *result);
 
 /* admin_status.c */
 SMX_MUST_USE int admin_fill_status(void *arg, admin_status *status);

@@ -50,8 +50,8 @@ static int fill_limits(admin_status *status, upstream *u, admin_upstream *to)
     if (limits == NULL)
         return SMX_E_NOMEM;
     for (size_t i = 0; i < count; i++)
-        limits[i] = (admin_limit){copy_text(status, reports[i].limit), reports[i].used,
-                                  reports[i].amount};
+        limits[i] =
+            (admin_limit){copy_text(status, reports[i].limit), reports[i].used, reports[i].amount};
     to->limits = limits;
     to->limit_count = count;
     return 0;
@@ -143,9 +143,7 @@ static void fill_listener(admin_status *status, service *s, const smx_listener_o
 {
     static const char *const TLS[] = {"off", "starttls", "required", "implicit"};
     smx_server_counters c = {0};
-    const smx_counters *counters = tally_find(service_tally(s), o->listen);
-    if (counters != NULL)
-        smx_counters_read(counters, &c);
+    service_get_listener_counters(s, o->listen, &c);
     *to = (admin_listener){
         .listen = copy_text(status, o->listen),
         .tls = TLS[o->tls],
@@ -164,8 +162,7 @@ static void fill_listener(admin_status *status, service *s, const smx_listener_o
 
 static int fill_listeners(admin_status *status, service *s, const config *c)
 {
-    admin_listener *all =
-        arena_calloc(&status->memory, (c->listener_count + 1) * sizeof(*all));
+    admin_listener *all = arena_calloc(&status->memory, (c->listener_count + 1) * sizeof(*all));
     if (all == NULL)
         return SMX_E_NOMEM;
     for (size_t i = 0; i < c->listener_count; i++)

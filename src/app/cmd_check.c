@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
+#include "app/admin_client.h"
+#include "app/admin_show.h"
 #include "app/commands.h"
 #include "app/config_file.h"
 #include "app/options.h"
@@ -67,11 +69,76 @@ static int check(const char *path, bool print, bool json)
     return code != EX_OK ? code : told;
 }
 
+/* ---- the running daemon ---- */
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text == NULL ? "" : text;
+}
+
+static void print_live(const char *path, const json_t *status, bool is_same)
+{
+    const json_t *runs = json_object_get(status, "configuration");
+    (void)printf(
+        "the daemon (smtpmux %s, process %lld) runs %s: generation %lld, since %s\n",
+        text_of(status, "version"),
+        (long long)json_integer_value(json_object_get(json_object_get(status, "process"), "pid")),
+        text_of(runs, "file"), (long long)json_integer_value(json_object_get(runs, "generation")),
+        text_of(runs, "loaded"));
+    if (is_same)
+        (void)printf("that is what %s says\n", path);
+    else
+        (void)printf("that is NOT what %s says: `smtpmux reload` takes it, if it is the daemon's "
+                     "file\n",
+                     path);
+    if (json_is_true(json_object_get(status, "ready")))
+        (void)printf("it is ready\n\n");
+    else
+        (void)printf("it is NOT ready: %s\n\n", text_of(status, "not_ready"));
+    admin_show_upstreams(json_object_get(status, "upstreams"));
+}
+
+/* Whether the daemon runs what the file says; EX_DATAERR if not. */
+static int check_live(const char *path, const char *listen, bool json)
+{
+    config_file file;
+    char digest[CONFIG_DIGEST_TEXT] = "";
+    json_t *status = NULL;
+    admin_client *client = NULL;
+    int code = config_file_load(path, &file);
+    if (code == EX_OK)
+        config_digest(file.problems.text, digest);
+    if (code == EX_OK && !json)
+        print_summary(&file);
+    if (file.text.data != NULL && code != EX_OK)
+        config_file_tell(&file);
+    if (code == EX_OK)
+        code = admin_client_open(file.path, listen, &client);
+    if (code == EX_OK)
+        code = admin_client_ask(client, "/api/status", NULL, NULL, &status);
+    const json_t *runs = json_object_get(status, "configuration");
+    bool is_same = strcmp(text_of(runs, "digest"), digest) == 0;
+    if (code == EX_OK && json) {
+        (void)json_object_set_new(status, "same", json_boolean(is_same));
+        code = admin_client_print(status);
+    } else if (code == EX_OK) {
+        print_live(file.path, status, is_same);
+    }
+    json_decref(status);
+    admin_client_free(client);
+    config_free(file.config);
+    config_file_close(&file);
+    return code == EX_OK && !is_same ? EX_DATAERR : code;
+}
+
 static int run(int argc, char **argv)
 {
     const char *path = NULL;
     bool print = false;
     bool json = false;
+    bool live = false;
+    const char *listen = NULL;
     int first;
     const cli_option options[] = {
         {'c', "config", "FILE", "the configuration [./config.yaml, /etc/smtpmux/config.yaml]",
@@ -79,8 +146,12 @@ static int run(int argc, char **argv)
         {0, "print", NULL, "print the effective configuration, with defaults, secrets masked",
          .flag = &print},
         {0, "json", NULL, "print problems and summary as JSON", .flag = &json},
+        {0, "live", NULL, "ask the running daemon whether it runs this, and how it stands",
+         .flag = &live},
+        {0, "admin", "ADDRESS",
+         "with --live: the admin socket, such as unix:/run/smtpmux/admin.sock", .text = &listen},
     };
-    const cli_command line = {command_check.name, "[-c FILE] [--print | --json]",
+    const cli_command line = {command_check.name, "[-c FILE] [--print | --json] [--live]",
                               command_check.help, options, sizeof(options) / sizeof(options[0])};
     cli_result parsed = cli_parse(&line, argc, argv, &first);
     if (parsed != CLI_RUN)
@@ -89,7 +160,11 @@ static int run(int argc, char **argv)
         return cli_wrong(&line, "what is `%s`? A file is named with -c", argv[first]);
     if (print && json)
         return cli_wrong(&line, "--print and --json exclude each other");
-    return check(path, print, json);
+    if (print && live)
+        return cli_wrong(&line, "--print and --live exclude each other");
+    if (listen != NULL && !live)
+        return cli_wrong(&line, "--admin is for --live");
+    return live ? check_live(path, listen, json) : check(path, print, json);
 }
 
 const command command_check = {"check", "Say whether a configuration is right", run};

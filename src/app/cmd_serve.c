@@ -7,11 +7,13 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "app/admin_door.h"
 #include "app/commands.h"
 #include "app/config_file.h"
 #include "app/options.h"
 #include "app/reload.h"
 #include "app/scalar.h"
+#include "base/clock.h"
 
 enum { SIGNALS = 3 };
 
@@ -21,6 +23,8 @@ typedef struct daemon_state {
     const char *path;
     config *config; /* of the start */
     service *service;
+    admin_target target;
+    admin_door *door;
     uv_signal_t signals[SIGNALS];
     bool is_draining;
 } daemon_state;
@@ -85,8 +89,7 @@ static void stop(daemon_state *d, int number)
 static void reload(daemon_state *d)
 {
     reload_result result;
-    if (reload_file(d->service, d->log, d->path, &result) == 0)
-        log_listening(d);
+    (void)admin_target_reload(&d->target, &result);
     reload_result_free(&result);
 }
 
@@ -98,6 +101,43 @@ static void on_signal(uv_signal_t *handle, int number)
     else
         stop(d, number);
 }
+
+/* ---- the admin ---- */
+
+/* Behind a reload, whoever asked for it. What else was configured goes on without it. */
+static void follow_reload(void *arg)
+{
+    daemon_state *d = arg;
+    problem p;
+    generation *g = service_generation(d->service);
+    log_listening(d);
+    if (admin_door_apply(d->door, g->config, &p) != 0)
+        log_event(d->log, SMX_LOG_ERROR, "admin", "problem", p.text, NULL);
+    generation_free(g);
+}
+
+static void on_reloaded(void *arg)
+{
+    daemon_state *d = arg;
+    if (smx_loop_post(d->loop, follow_reload, d) != 0)
+        log_event(d->log, SMX_LOG_ERROR, "admin", "problem", "out of memory", NULL);
+}
+
+static int open_admin(daemon_state *d, problem *p)
+{
+    d->target = (admin_target){.service = d->service,
+                               .log = d->log,
+                               .file = d->path,
+                               .started = clock_wall_ms(),
+                               .started_monotonic = clock_monotonic_ms(),
+                               .reloaded = on_reloaded,
+                               .arg = d};
+    int error = admin_door_new(&d->target, &d->door);
+    return error == 0 ? admin_door_apply(d->door, d->config, p)
+                      : problem_set(p, error, "out of memory");
+}
+
+/* ---- watching ---- */
 
 static int watch_signals(daemon_state *d)
 {
@@ -157,6 +197,8 @@ static int serve_until_stopped(daemon_state *d)
             (void)problem_set(&p, error, "signals cannot be watched");
     }
     if (error == 0)
+        error = open_admin(d, &p);
+    if (error == 0)
         error = service_start(d->service, on_ended, d, &p);
     if (error != 0) {
         log_event(d->log, SMX_LOG_ERROR, "not_started", "problem", p.text, NULL);
@@ -183,6 +225,7 @@ static int serve(config_file *file)
         config_file_log(file, d.log, "configuration");
         config_file_close(file);
         code = serve_until_stopped(&d);
+        admin_door_free(d.door);
         service_free(d.service);
         forget_signals(&d);
     } else {

@@ -125,6 +125,16 @@ void service_get_counters(service *s, smx_server_counters *sum)
     counter_book_sum(s->book, sum);
 }
 
+size_t service_workers(const service *s)
+{
+    return s->count;
+}
+
+uint64_t service_memory(const service *s)
+{
+    return smx_shared_memory(s->shared);
+}
+
 size_t service_generations(service *s)
 {
     return s->generations;

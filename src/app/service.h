@@ -33,6 +33,9 @@ mux_state *service_mux_state(service *s);
 void service_get_counters(service *s, smx_server_counters *sum);
 /* The same of one listener, by its address as configured. Any thread. */
 void service_get_listener_counters(service *s, const char *listen, smx_server_counters *read);
+size_t service_workers(const service *s);
+/* Octets of messages in memory now. Any thread. */
+uint64_t service_memory(const service *s);
 /* Generations that exist: the one that takes sessions, and older ones that still have some. Any
  * thread. */
 size_t service_generations(service *s);
