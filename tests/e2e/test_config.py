@@ -121,9 +121,9 @@ def test_config__what_is_printed_loads_and_prints_the_same(write):
 
 
 def test_config__the_example_is_right():
-    names = ["SES_USER", "SES_PASSWORD", "GMAIL_APP_PASSWORD", "VAULTWARDEN_PASSWORD",
-             "NEWSLETTER_PASSWORD"]
-    done = check(cli.ROOT / "examples/config.yaml", **{name: "x" for name in names})
+    values = {"SES_USER": "AKIAABCDEFGHIJKLMNOP", "SES_PASSWORD": "x", "VAULTWARDEN_PASSWORD": "x",
+              "GMAIL_APP_PASSWORD": "abcd efgh ijkl mnop", "NEWSLETTER_PASSWORD": "x"}
+    done = check(cli.ROOT / "examples/config.yaml", **values)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("ok: 1 listener, 2 upstreams, 2 users\n")
 
