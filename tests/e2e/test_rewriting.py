@@ -131,3 +131,18 @@ def test_profile__alone_and_paused_is_a_451(stage):
     reply = send_one(mux.port())
     assert reply.code == 451 and "p0" in str(reply)
     assert sum(line.startswith("MAIL") for line in only.commands()) == 1
+
+
+def test_cut_through__changes_the_same(stage):
+    provider = stage.provider()
+    mux = stage.mux([{"url": provider.url, "rewrite_from": ME}],
+                    users=[{"email": APP, "upstreams": ["p0"], "delivery": "cut-through",
+                            "add_missing": ["date", "message-id"]}])
+    assert send_one(mux.port(), BARE).code == 250
+    one = provider.taken[0]
+    assert one.mail.startswith(f"FROM:<{ME}>")
+    changed = BARE.replace(b"<from@example.com>", b"<" + ME.encode() + b">")
+    assert re.fullmatch(rb"Date: [^\r]+\r\nMessage-ID: <\w+@mux.test>\r\n" + re.escape(changed),
+                        one.original)
+    assert send_one(mux.port()).code == 250
+    assert provider.taken[1].original == message().replace(b"<from@example.com>", b"<" + ME.encode() + b">")
