@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -135,6 +136,44 @@ static void quota_kill__a_short_window_waits_for_one_window(void **state)
     place_remove(&p);
 }
 
+static void limit_files(rlim_t octets)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = octets;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* What is leased may be used while the disk is full; then nothing may, until it heals. */
+static void quota_kill__a_store_that_fails_is_full_until_it_heals(void **state)
+{
+    (void)state;
+    place p;
+    place_make(&p);
+    store *s = store_of(p.url);
+    quota *q = quota_of(s, "1000/day", NULL, NOW);
+    assert_true(use(q, s, NOW, 1));
+    store_barrier(s);
+    void (*before)(int) = signal(SIGXFSZ, SIG_IGN);
+    limit_files(0);
+    assert_in_range(use_all(q, s, NOW), 1, 10);
+    quota_reservation r = {0};
+    quota_verdict v = quota_reserve(q, NOW, 1, NULL, &r);
+    assert_int_equal(v.state, QUOTA_FULL);
+    assert_string_equal(v.why, "the store fails");
+    assert_in_range(v.until_ms, NOW + 1, NOW + 1000);
+    limit_files(RLIM_INFINITY);
+    (void)signal(SIGXFSZ, before);
+    assert_true(use(q, s, v.until_ms, 1));
+    (void)use_all(q, s, v.until_ms);
+    quota_report report;
+    assert_int_equal(quota_reports(q, v.until_ms, &report, 1), 1);
+    assert_int_equal(report.used, 1000);
+    quota_free(q);
+    store_close(s);
+    place_remove(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +181,7 @@ int main(void)
         cmocka_unit_test(quota_kill__blocks_are_never_exceeded),
         cmocka_unit_test(quota_kill__calendar_days_are_never_exceeded),
         cmocka_unit_test(quota_kill__a_short_window_waits_for_one_window),
+        cmocka_unit_test(quota_kill__a_store_that_fails_is_full_until_it_heals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
