@@ -392,6 +392,7 @@ int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
                                         .granted = attempt_granted,
                                         .arg = attempt,
                                         .fresh = request->fresh};
+    attempt->retried_421 = request->fresh; /* the owner's own retry is the only one */
     list_append(&pool->attempts, &attempt->node);
     upstream_count(pool->upstream, UPSTREAM_COUNT_attempts);
     *out = attempt;

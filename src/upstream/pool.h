@@ -49,7 +49,7 @@ typedef struct upstream_request {
     uint64_t deadline;         /* of the loop's clock: bounds all before the final dot */
     uint32_t connect_ms;       /* for the connection, if it is a fresh one; 0: up to the deadline */
     uint32_t data_ms;          /* from there to the reply to DATA; 0: up to the deadline */
-    bool fresh;                /* a connection that was open before will not do */
+    bool fresh; /* once more, behind a 421: no connection that was open before, no retry */
     const upstream_rule *rules; /* what its replies mean: a 421 that fits one is not tried again */
     size_t rule_count;
     void (*done)(void *arg, const upstream_result *result);

@@ -103,7 +103,7 @@ class Result:
     reply: object
     faulty: list  # the case's own providers
     copies: list  # the messages that each of its upstreams has, in order
-    summary: dict
+    summary: dict  # None: every recipient was refused, there was no message
     failures: list  # log lines of attempts that failed
     opened: list  # its own upstreams whose breaker opened
 
@@ -143,14 +143,16 @@ def run_case(mux, case, faulty, shared):
         wire.greet()
         reply = wire.auth_plain(case.user, PASSWORD)
         assert reply.code == 235, reply
-        reply = wire.submit(message(body, mark=case.name))
+        refused = wire.envelope()
+        reply = refused or wire.data(message(body, mark=case.name))
         assert wire.command("QUIT").code == 221
     if case.row.phase == "quit":
         wait_until(lambda: faulty[0].sessions and faulty[0].sessions[0].ended or
                    "QUIT" in faulty[0].commands(), what="QUIT")
-    summary = mux.summary(user=case.user)
-    failures = [line for event in ("attempt_failed", "upstream_suspended", "outcome_unknown")
-                for line in mux.find(event, id=summary["id"])]
+    summary = None if refused else mux.summary(user=case.user)
+    failures = [line for name in case.faulty
+                for event in ("attempt_failed", "upstream_suspended", "outcome_unknown")
+                for line in mux.find(event, upstream=name)]
     providers = {**shared, **dict(zip(case.faulty, faulty))}
     mark = b"Message-ID: <%s@example.com>\r\n" % case.name.encode()
     copies = [sum(mark in one.data for one in list(providers[name].messages))

@@ -175,8 +175,10 @@ class Wire:
         refused = self.envelope(sender, recipients, parameters)
         if refused:
             return refused
-        if chunk:
-            return self.chunks(data, chunk)
+        return self.chunks(data, chunk) if chunk else self.data(data)
+
+    def data(self, data):
+        """The message alone, behind its envelope."""
         reply = self.command("DATA")
         if reply.code != 354:
             return reply
