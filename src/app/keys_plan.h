@@ -67,5 +67,11 @@
      .doc = "`after-data`: a message is received whole and then passed on, all recipients or none; "
             "`cut-through`: it is passed on while it arrives, and each recipient gets its "
             "upstream's own reply"},
-    LATER("dedup_window"),
+    {.name = "dedup_window",
+     .kind = KEY_DURATION,
+     KEY_AT(PLAN_OF, plan.dedup_window_ms),
+     .maximum = 604800000,
+     PLAN_INITIAL("0"),
+     .doc = "a message that is sent again within this time (same user, sender, recipients, "
+            "Message-ID and body) is delivered once; 0: off"},
     /* clang-format on */

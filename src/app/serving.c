@@ -122,6 +122,7 @@ static int open_server(serving *s, const serving_options *o, problem *p)
     s->middleware[0] = mux_worker_summary(s->mux);
     s->middleware[1] = &middleware_received_limit;
     s->middleware[2] = &middleware_allow_from;
+    s->middleware[3] = mux_worker_dedup(s->mux);
     s->hooks[0] = &hook_allow_from;
     s->hooks[1] = mux_worker_route_hook(s->mux);
     s->hooks[2] = mux_worker_cut_through_hook(s->mux);

@@ -21,7 +21,7 @@ typedef struct serving_options {
     bool is_first;           /* of the workers: it alone accepts from Unix sockets */
 } serving_options;
 
-enum { SERVING_LISTEN_TEXT = 256, SERVING_MIDDLEWARE = 3, SERVING_HOOKS = 3 };
+enum { SERVING_LISTEN_TEXT = 256, SERVING_MIDDLEWARE = 4, SERVING_HOOKS = 3 };
 
 struct serving {
     list_node node; /* the owner's */

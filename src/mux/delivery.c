@@ -469,6 +469,19 @@ void delivery_reserve(void *arg)
     delivery_next(d);
 }
 
+/* A repeat of a message that this upstream may have already goes nowhere else. */
+static void delivery_restrict(delivery *d)
+{
+    size_t count = d->with.plan.choice_count;
+    d->with.plan.choice_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(upstream_name(delivery_upstream(d, i)), d->record->only_upstream) == 0) {
+            d->order[0] = d->order[i];
+            d->with.plan.choice_count = 1;
+        }
+    }
+}
+
 static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, const mux_resolved *with)
 {
     delivery *d = smx_transaction_alloc(tx, sizeof(*d));
@@ -493,6 +506,8 @@ static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, const mux
     }
     mux_select(worker->mux, &d->with, mux_worker_random(worker), smx_transaction_session(tx)->user,
                smx_transaction_envelope(tx), order);
+    if (d->record->only_upstream != NULL)
+        delivery_restrict(d);
     list_append(&worker->deliveries, &d->node);
     return d;
 }

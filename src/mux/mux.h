@@ -197,6 +197,8 @@ smx_extensions mux_offer(void *arg, const smx_listener_options *listener);
 /* Stands outermost around the handler and writes the summary line of each message (DESIGN 5). Lives
  * as long as the worker. */
 const smx_middleware *mux_worker_summary(mux_worker *worker);
+/* Stands innermost: `dedup_window`. */
+const smx_middleware *mux_worker_dedup(mux_worker *worker);
 /* Stands behind the hooks that may refuse a recipient: those of one message have one route. */
 const smx_hook *mux_worker_route_hook(mux_worker *worker);
 /* Stands behind all hooks; NULL where nothing is delivered by cut-through. */

@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/map.h"
 #include "mux/classify.h"
+#include "mux/dedup.h"
 #include "mux/mux.h"
 #include "net/loop.h"
 
@@ -27,6 +28,7 @@ struct mux_state {
     map allowances;        /* mux_allowance by "user ann" or "route bulk" */
     store *store;
     alerts *alerts; /* NULL: nobody is told */
+    dedup *dedup;
 };
 
 /* The quota of a user or a route. */
@@ -113,6 +115,7 @@ struct mux_worker {
     list deliveries;
     mux_offered offers[MUX_OFFERS];
     smx_middleware summary;
+    smx_middleware dedup;
     smx_hook route_hook;
     smx_hook cut_through_hook;
     uint64_t random; /* state of the generator that seeds selections */
@@ -134,6 +137,11 @@ typedef struct mux_record {
     bool has_outcome;        /* set by the delivery; else the reply's class tells */
     uint64_t started;        /* the loop's clock */
     struct cut_through *cut; /* under way since the first RCPT, until the handler has it; or NULL */
+    /* dedup.c's: */
+    void *dedup_entry; /* it is delivered for this entry; NULL: for none */
+    uint32_t dedup_window_ms;
+    bool is_copy;              /* of a message that another transaction delivers */
+    const char *only_upstream; /* the one that may have it already; NULL: any */
 } mux_record;
 
 /* summary.c */

@@ -12,6 +12,10 @@ int mux_state_new(store *s, mux_state **out)
         return SMX_E_NOMEM;
     (void)pthread_mutex_init(&state->mutex, NULL);
     state->store = s;
+    if (dedup_new(&state->dedup) != 0) {
+        mux_state_free(state);
+        return SMX_E_NOMEM;
+    }
     *out = state;
     return 0;
 }
@@ -20,6 +24,7 @@ void mux_state_free(mux_state *state)
 {
     if (state == NULL)
         return;
+    dedup_free(state->dedup);
     map_free(&state->upstreams);
     map_free(&state->turns);
     map_free(&state->allowances);

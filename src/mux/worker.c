@@ -12,6 +12,7 @@ static void worker_drain_time(timer_entry *self)
     mux_worker *worker = list_member(self, mux_worker, drain_timer);
     worker->cut = true;
     upstream_pool_set_abort(worker->set);
+    dedup_leave(worker->mux->state->dedup, worker);
     list_node *next;
     for (list_node *n = worker->deliveries.first; n != NULL; n = next) {
         next = n->next;
@@ -55,6 +56,7 @@ int mux_worker_new_shared(mux *m, upstream_pool_set *set, const upstream_hold *h
         return error;
     }
     mux_summary_init(worker);
+    mux_dedup_init(worker);
     mux_route_hook_init(&worker->route_hook, m->options);
     cut_through_hook_init(&worker->cut_through_hook, worker);
     *out = worker;
@@ -85,6 +87,11 @@ void mux_worker_activate(mux_worker *worker)
 void mux_worker_set_server(mux_worker *worker, smx_server *server)
 {
     worker->server = server;
+}
+
+const smx_middleware *mux_worker_dedup(mux_worker *worker)
+{
+    return &worker->dedup;
 }
 
 const smx_middleware *mux_worker_summary(mux_worker *worker)

@@ -246,9 +246,6 @@ static const mistake MISTAKES[] = {
     {"masked_secret", USER("password: '********', upstreams: [one]"),
      "3:30: warning: `********` is what `check --print` shows instead of a secret; put the secret "
      "here\n"},
-    {"later_keys_of_a_user",
-     USER("password: p, upstreams: [one], dedup_window: 1h"),
-     "3:51: `dedup_window` is not in this version\n"},
     /* limits */
     {"limit_that_is_none", UP("limits: [5/day, 10k/day]"),
      "2:62: `10k` is no number: a limit is written `N [messages|recipients]/window [calendar "
