@@ -1,0 +1,143 @@
+/* What comes behind DATA: the header section, the body as it grows, its end (cut_internal.h). */
+#include "mail/envelope.h"
+#include "mux/cut_internal.h"
+
+static bool cut_is_same_envelope(const cut_through *cut, const smx_envelope *envelope)
+{
+    size_t at = 0;
+    if (envelope->recipient_count != cut->promised)
+        return false;
+    for (size_t i = 0; i < cut->envelope.recipient_count; i++) {
+        if (!cut->taken[i])
+            continue;
+        if (!slice_equal(envelope->recipients[at++].path.mailbox,
+                         cut->envelope.recipients[i].path.mailbox))
+            return false;
+    }
+    return slice_equal(envelope->mail.path.mailbox, cut->envelope.mail.path.mailbox);
+}
+
+bool cut_through_data(cut_through *cut, const smx_envelope *envelope)
+{
+    if (!cut_is_same_envelope(cut, envelope)) {
+        cut_through_abandon(cut);
+        return false;
+    }
+    cut->message = smx_message_share(smx_transaction_message(cut->delivery.tx));
+    cut->submission.stage = SMX_SUBMISSION_DATA;
+    cut_renew_deadline(cut);
+    cut_advance_or_leave(cut);
+    return true;
+}
+
+/* What hooks have made of the header section is kept, to be compared at the end. */
+static int cut_keep_header(cut_through *cut, smx_slice header)
+{
+    smx_slice original;
+    int error = smx_message_header(cut->message, &original);
+    cut->header_edited = error == 0 && !slice_equal(header, original);
+    if (error == 0 && cut->header_edited)
+        error = arena_copy(&cut->memory, header, &cut->header);
+    return error;
+}
+
+void cut_through_header(cut_through *cut, smx_slice header)
+{
+    delivery *d = &cut->delivery;
+    int error = cut_keep_header(cut, header);
+    if (error == 0)
+        error = compose_begin(&d->sent, d->tx, d->worker->mux->options->hostname, &d->with.plan);
+    cut->submission.stage = SMX_SUBMISSION_BODY;
+    if (d->attempt == NULL)
+        return;
+    if (error == 0)
+        error = cut_compose(cut, delivery_options(d));
+    if (error == 0)
+        error = cut_advance(cut);
+    if (error != 0)
+        cut_leave(cut, CUT_AFTER_TROUBLE);
+}
+
+void cut_grown(loop_turn_end *self)
+{
+    cut_through *cut = list_member(self, cut_through, grown);
+    cut_advance_or_leave(cut);
+}
+
+void cut_through_grows(cut_through *cut)
+{
+    if (cut->submission.stage == SMX_SUBMISSION_BODY)
+        loop_at_turn_end(cut->delivery.worker->loop, &cut->grown);
+}
+
+/* Hooks and middleware may have changed what was sent already. */
+static bool cut_is_same_message(const cut_through *cut)
+{
+    const smx_transaction *tx = cut->delivery.tx;
+    smx_slice header = smx_transaction_header(tx);
+    smx_slice original;
+    if (smx_transaction_message(tx) != cut->message || header.data == NULL ||
+        smx_message_header(cut->message, &original) != 0)
+        return false;
+    return slice_equal(header, cut->header_edited ? cut->header : original);
+}
+
+smx_reply cut_through_handle(cut_through *cut)
+{
+    delivery *d = &cut->delivery;
+    d->record->cut = NULL;
+    d->ticket = smx_transaction_ticket(d->tx);
+    cut->handled = true;
+    cut->submission.stage = SMX_SUBMISSION_WHOLE;
+    cut->submission.all_or_nothing = true;
+    loop_cancel_turn_end(&cut->grown);
+    cut_renew_deadline(cut);
+    smx_transaction_on_gone(d->tx, delivery_client_gone, d);
+    if (!cut_is_at_the_door(cut))
+        delivery_reserve(d);
+    return SMX_LATER;
+}
+
+/* The upstream was admitted for those recipients that were known then: before the dot its quota must
+ * have room for all of them. */
+static admission_answer cut_reserve_rest(cut_through *cut)
+{
+    delivery *d = &cut->delivery;
+    quota_reservation *reserved = &d->admitted.reservation;
+    quota *q = upstream_quota(delivery_upstream(d, d->next));
+    quota_verdict verdict;
+    if (q == NULL || reserved->recipients >= cut->promised)
+        return ADMISSION_GRANTED;
+    quota_release(q, reserved);
+    return admission_ask_quota(&d->door, q, cut->promised, reserved, &verdict);
+}
+
+static void cut_end(cut_through *cut)
+{
+    if (cut->after != CUT_AFTER_NOTHING)
+        return;
+    if (!cut_is_same_message(cut)) {
+        cut_leave(cut, CUT_AFTER_CHANGE);
+        return;
+    }
+    switch (cut_reserve_rest(cut)) {
+    case ADMISSION_GRANTED:
+        cut_advance_or_leave(cut);
+        break;
+    case ADMISSION_REFUSED:
+        cut_leave(cut, CUT_AFTER_QUOTA);
+        break;
+    case ADMISSION_WAITS:
+        break;
+    }
+}
+
+bool cut_through_goes_on(cut_through *cut)
+{
+    if (cut_is_at_the_door(cut))
+        return true;
+    if (!cut->handled || cut->delivery.attempt == NULL)
+        return false;
+    cut_end(cut);
+    return true;
+}
