@@ -522,6 +522,8 @@ smx_reply mux_handle(void *arg, smx_transaction *tx)
         return SMX_REPLY(550, 5, 7, 1, "sending is only for users");
     if (worker->cut)
         return SMX_REPLY(451, 4, 3, 2, "shutting down, try again");
+    if (record->cut != NULL && record->only_upstream != NULL)
+        cut_through_abandon(record->cut); /* it may go through another upstream */
     if (record->cut != NULL)
         return cut_through_handle(record->cut);
     const mux_route *route;
