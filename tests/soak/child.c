@@ -16,10 +16,20 @@ static const struct plan {
     const char *keys;
     unsigned providers[SOAK_PROVIDERS];
 } PLANS[SOAK_USERS] = {
-    {"selector: failover", {4, 2, 0, 9}},      {"selector: failover", {5, 1, 3, 9}},
-    {"selector: round-robin", {1, 2, 3, 9}},   {"selector: round-robin", {0, 4, 5, 3, 9}},
-    {"selector: weighted", {2, 5, 9}},         {"selector: random", {4, 5, 1, 9}},
-    {"selector: least-latency", {0, 3, 4, 9}}, {"selector: hash", {5, 4, 2, 9}},
+    {"selector: failover", {4, 2, 0, 9}},
+    {"selector: failover", {5, 1, 3, 9}},
+    {"selector: round-robin", {1, 2, 3, 9}},
+    {"selector: round-robin", {0, 4, 5, 3, 9}},
+    {"selector: weighted", {2, 5, 9}},
+    {"selector: random", {4, 5, 1, 9}},
+    {"selector: least-latency", {0, 3, 4, 9}},
+    {"selector: hash", {5, 4, 2, 9}},
+    {"selector: failover\n    delivery: cut-through", {4, 2, 0, 9}},
+    {"selector: failover\n    delivery: cut-through", {5, 1, 3, 9}},
+    {"selector: round-robin\n    delivery: cut-through", {1, 2, 3, 9}},
+    {"selector: round-robin\n    delivery: cut-through", {0, 4, 5, 3, 9}},
+    {"selector: weighted\n    delivery: cut-through", {2, 5, 9}},
+    {"selector: random\n    delivery: cut-through", {4, 5, 1, 9}},
 };
 
 static const char *const OUTCOME_WORDS[OUTCOMES] = {

@@ -11,7 +11,7 @@
 enum {
     SOAK_RECIPIENTS = 3, /* at most, of a message */
     SOAK_PROVIDERS = 6,
-    SOAK_USERS = 8,
+    SOAK_USERS = 14,
 };
 
 #define SOAK_PASSWORD "correct horse battery"
