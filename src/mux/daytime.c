@@ -1,8 +1,6 @@
-/* Windows of the week (see daytime.h). The zone's rules are GLib's, which reads the system's time zone
- * database; the window owns one share of the zone. */
+/* Windows of the week (see daytime.h). */
 #include "mux/daytime.h"
 
-#include <glib.h>
 #include <stdio.h>
 
 enum { MINUTES_OF_DAY = 1440, ZONE_NAME_MAX = 64, DAY_COUNT = 7, EVERY_DAY = 127 };
@@ -81,19 +79,20 @@ static bool daytime_read_hours(smx_slice word, mux_daytime *daytime)
     return true;
 }
 
-/* Only names of the database: GLib would also read it from a path, and offsets such as "+02:00". */
-static int daytime_open_zone(smx_slice name, struct _GTimeZone **zone, problem *p)
+/* Only names of the database: a path or an offset such as "+02:00" is none. */
+static int daytime_open_zone(smx_slice name, calendar_zone **zone, problem *p)
 {
     char text[ZONE_NAME_MAX];
     bool is_name = name.len > 0 && name.len < sizeof(text) && ascii_is_alpha(name.data[0]) &&
                    slice_search(name, SMX_SLICE("..")) == name.len;
+    int error = SMX_E_NOTFOUND;
     if (is_name) {
         memcpy(text, name.data, name.len);
         text[name.len] = '\0';
-        *zone = g_time_zone_new_identifier(text);
+        error = calendar_zone_new(text, zone);
     }
-    if (is_name && *zone != NULL)
-        return 0;
+    if (error != SMX_E_NOTFOUND)
+        return error;
     return problem_set(p, SMX_E_SYNTAX,
                        "`%.*s` is no day, no hours and no time zone that this machine knows "
                        "(Debian's package tzdata); expected a time such as mon-fri 08:00-18:00 "
@@ -135,20 +134,11 @@ int mux_daytime_parse(smx_slice text, mux_daytime *daytime, problem *p)
 
 void mux_daytime_free(mux_daytime *daytime)
 {
-    if (daytime->zone != NULL)
-        g_time_zone_unref(daytime->zone);
+    calendar_zone_free(daytime->zone);
     daytime->zone = NULL;
 }
 
 /* ---- asking ---- */
-
-/* Seconds since 1970 as the clocks of the zone show them. */
-static int64_t daytime_local(const mux_daytime *daytime, uint64_t wall_ms)
-{
-    int64_t seconds = (int64_t)(wall_ms / 1000);
-    int interval = g_time_zone_find_interval(daytime->zone, G_TIME_TYPE_UNIVERSAL, seconds);
-    return seconds + g_time_zone_get_offset(daytime->zone, interval);
-}
 
 static unsigned daytime_weekday(int64_t local)
 {
@@ -157,7 +147,7 @@ static unsigned daytime_weekday(int64_t local)
 
 bool mux_daytime_contains(const mux_daytime *daytime, uint64_t wall_ms)
 {
-    int64_t local = daytime_local(daytime, wall_ms);
+    int64_t local = calendar_local_seconds(daytime->zone, wall_ms);
     unsigned minute = (unsigned)(local % 86400 / 60);
     unsigned today = daytime_weekday(local);
     unsigned yesterday = (today + DAY_COUNT - 1) % DAY_COUNT;
@@ -171,12 +161,9 @@ bool mux_daytime_contains(const mux_daytime *daytime, uint64_t wall_ms)
 smx_slice mux_daytime_write(const mux_daytime *daytime, uint64_t wall_ms,
                             char text[static MUX_DAYTIME_TEXT])
 {
-    int64_t seconds = (int64_t)(wall_ms / 1000);
-    int interval = g_time_zone_find_interval(daytime->zone, G_TIME_TYPE_UNIVERSAL, seconds);
-    int64_t local = daytime_local(daytime, wall_ms);
+    int64_t local = calendar_local_seconds(daytime->zone, wall_ms);
     unsigned minute = (unsigned)(local % 86400 / 60);
-    int len =
-        snprintf(text, MUX_DAYTIME_TEXT, "%s %02u:%02u %s", DAYS[daytime_weekday(local)],
-                 minute / 60, minute % 60, g_time_zone_get_abbreviation(daytime->zone, interval));
+    int len = snprintf(text, MUX_DAYTIME_TEXT, "%s %02u:%02u %s", DAYS[daytime_weekday(local)],
+                       minute / 60, minute % 60, calendar_abbreviation(daytime->zone, wall_ms));
     return slice_of(text, len < 0 || len >= MUX_DAYTIME_TEXT ? 0 : (size_t)len);
 }

@@ -4,14 +4,13 @@
 #define MUX_DAYTIME_H
 
 #include "base/problem.h"
-
-struct _GTimeZone; /* GLib's, not shown here */
+#include "upstream/calendar.h"
 
 typedef struct mux_daytime {
-    uint8_t days;            /* a bit for each day on which a window begins, Monday's the lowest */
-    uint16_t begin;          /* minutes since midnight */
-    uint16_t length;         /* in minutes, at most a day's; it may go on into the next day */
-    struct _GTimeZone *zone; /* its own */
+    uint8_t days;        /* a bit for each day on which a window begins, Monday's the lowest */
+    uint16_t begin;      /* minutes since midnight */
+    uint16_t length;     /* in minutes, at most a day's; it may go on into the next day */
+    calendar_zone *zone; /* its own */
 } mux_daytime;
 
 /* Reads `[DAYS] [HOURS] [ZONE]`, of which days or hours must be there: `mon-fri`, `sat,sun`,

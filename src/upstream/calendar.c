@@ -40,6 +40,19 @@ static int64_t calendar_offset(const calendar_zone *z, int64_t unix_seconds)
     return g_time_zone_get_offset(z->zone, interval);
 }
 
+int64_t calendar_local_seconds(const calendar_zone *z, uint64_t wall_ms)
+{
+    int64_t seconds = (int64_t)(wall_ms / 1000);
+    return seconds + calendar_offset(z, seconds);
+}
+
+const char *calendar_abbreviation(const calendar_zone *z, uint64_t wall_ms)
+{
+    int64_t seconds = (int64_t)(wall_ms / 1000);
+    int interval = g_time_zone_find_interval(z->zone, G_TIME_TYPE_UNIVERSAL, seconds);
+    return g_time_zone_get_abbreviation(z->zone, interval);
+}
+
 static int64_t floor_to(int64_t n, int64_t step)
 {
     int64_t rest = n % step;

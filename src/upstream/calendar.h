@@ -25,4 +25,9 @@ void calendar_zone_free(calendar_zone *zone);
 void calendar_window(const calendar_zone *zone, calendar_unit unit, uint64_t wall_ms,
                      uint64_t *begin_ms, uint64_t *end_ms);
 
+/* Seconds since 1970 as the zone's clocks show them, and what these are called then ("CET"), which
+ * lives as the zone. Any thread. */
+int64_t calendar_local_seconds(const calendar_zone *zone, uint64_t wall_ms);
+const char *calendar_abbreviation(const calendar_zone *zone, uint64_t wall_ms);
+
 #endif
