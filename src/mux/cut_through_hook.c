@@ -47,10 +47,27 @@ static int hook_begin(mux_worker *worker, const smx_hook_view *view, cut_through
                            view->rcpt, cut);
 }
 
+/* When the upstream refused all recipients so far, the next one may have another route: the upstream is
+ * the first one's, and there is nobody in the envelope for the hook of routes to compare it with. */
+static bool hook_is_elsewhere(const mux_worker *worker, const smx_hook_view *view)
+{
+    mux_resolved with;
+    const mux_route *route;
+    const mux_record *record = smx_transaction_value(view->transaction);
+    if (view->envelope->recipient_count > 0)
+        return false;
+    if (hook_route(worker->mux, view, &route) != 0)
+        return true;
+    mux_resolve(view->session->account->data, route, &with);
+    return strcmp(with.route, record->route) != 0;
+}
+
 static smx_verdict hook_rcpt(void *arg, smx_hook_call *call)
 {
     const smx_hook_view *view = smx_hook_get_view(call);
     cut_through *cut = hook_cut(view);
+    if (cut != NULL && hook_is_elsewhere(arg, view))
+        return (smx_verdict){SMX_REPLY_WITH, mux_route_other_route()};
     int error = cut == NULL ? hook_begin(arg, view, &cut) : 0;
     if (error == SMX_E_NOTFOUND)
         return NOT_MINE;

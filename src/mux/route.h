@@ -40,6 +40,9 @@ mux_facts mux_facts_of_envelope(const smx_session_view *session, const smx_envel
 smx_reply mux_route_refuse_recipient(const mux_options *options, const mux_user_options *user,
                                      const mux_facts *first, const mux_facts *next);
 
+/* 452 4.5.3: what it is told that takes another route. */
+smx_reply mux_route_other_route(void);
+
 /* Asks the above at RCPT. The options must outlive the hook. */
 void mux_route_hook_init(smx_hook *hook, const mux_options *options);
 

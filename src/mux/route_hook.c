@@ -35,6 +35,12 @@ static route_prospect route_look_ahead(const mux_options *options, const mux_use
     return prospect;
 }
 
+smx_reply mux_route_other_route(void)
+{
+    return SMX_REPLY(452, 4, 5, 3,
+                     "this recipient takes another route than the first one: send it separately");
+}
+
 smx_reply mux_route_refuse_recipient(const mux_options *options, const mux_user_options *user,
                                      const mux_facts *first, const mux_facts *next)
 {
@@ -43,8 +49,7 @@ smx_reply mux_route_refuse_recipient(const mux_options *options, const mux_user_
         return SMX_REPLY(452, 4, 5, 3, "one recipient at a time through an LMTP server");
     if (prospect.all_mix || mux_route_is_shared(options, first, next))
         return (smx_reply){.code = 0};
-    return SMX_REPLY(452, 4, 5, 3,
-                     "this recipient takes another route than the first one: send it separately");
+    return mux_route_other_route();
 }
 
 /* ---- the hook ---- */

@@ -155,3 +155,33 @@ def test_routes__each_has_its_own_turns(stage):
     for to in ("bob@example.org", "carl@example.org") * 2:
         assert send_one(mux.port(), recipients=[to]).code == 250
     assert [line["upstream"] for line in mux.wait("message", 4)] == ["a", "a", "b", "b"]
+
+
+# ---- cut-through ----
+
+CUT_THROUGH = [{"email": APP, "upstreams": ["own"], "delivery": "cut-through"}]
+
+
+def test_cut_through__each_recipient_goes_its_first_ones_route(stage):
+    mux, own, way = routes_mux(stage, [{"match": {"rcpt_domain": "example.org"}}], users=CUT_THROUGH)
+    with Wire(mux.port()) as wire:
+        begin(wire)
+        assert rcpt_codes(wire, "a@example.org", "b@example.net")[0] == [250, 452]
+        assert finish(wire).code == 250
+    assert taken_by(own, way) == (0, 1)
+    assert mux.wait("message")["route"] == "routes[0]"
+
+
+def test_cut_through__a_route_whose_recipients_were_all_refused_is_not_the_next_ones(stage):
+    own, way = stage.provider(), stage.provider({"rcpt": ["550 5.1.1 nobody of that name"]})
+    mux = stage.mux({"own": own, "way": way}, users=CUT_THROUGH,
+                    routes=[{"match": {"rcpt_domain": "example.org"}, "upstreams": ["way"]}])
+    with Wire(mux.port()) as wire:
+        begin(wire)
+        codes, last = rcpt_codes(wire, "a@example.org", "b@example.net")
+        assert codes == [550, 452] and last.enhanced == "4.5.3"
+        assert wire.command("RSET").code == 250
+        assert wire.command(f"MAIL FROM:<{SENDER}>").code == 250
+        assert rcpt_codes(wire, "b@example.net")[0] == [250]
+        assert finish(wire).code == 250
+    assert taken_by(own, way) == (1, 0)
