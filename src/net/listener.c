@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -222,6 +223,19 @@ static int listener_open_unix(listener *l, const endpoint *at, const listener_op
     return error == 0 ? 0 : listener_socket_problem(at, error, p);
 }
 
+/* dup3 onto a fresh descriptor does what F_DUPFD_CLOEXEC does, and the thread sanitizer sees it: else it
+ * takes the duplicate for the connection that had this number before on another loop. */
+int listener_duplicate(int fd)
+{
+    int fresh = eventfd(0, EFD_CLOEXEC);
+    if (fresh < 0 || dup3(fd, fresh, O_CLOEXEC) == fresh)
+        return fresh;
+    int error = errno;
+    (void)close(fresh);
+    errno = error;
+    return -1;
+}
+
 static int listener_open(listener *l, const endpoint *at, const listener_options *options,
                          problem *p)
 {
@@ -229,7 +243,7 @@ static int listener_open(listener *l, const endpoint *at, const listener_options
     if (fd < 0)
         return at->is_unix ? listener_open_unix(l, at, options, p)
                            : listener_open_tcp(l, at, options, p);
-    l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    l->fd = listener_duplicate(fd);
     return l->fd < 0 ? listener_socket_problem(at, errno, p) : 0;
 }
 

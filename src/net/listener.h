@@ -43,6 +43,9 @@ uint16_t listener_port(const listener *l);
 /* The descriptor, for another loop's listener of the same Unix socket. */
 int listener_fd(const listener *l);
 
+/* A duplicate that no child process inherits, or -1 with errno. */
+SMX_MUST_USE int listener_duplicate(int fd);
+
 /* Stops accepting and frees itself in a later turn. NULL is nothing. */
 void listener_free(listener *l);
 

@@ -1,6 +1,5 @@
 /* Listeners: their options, with the defaults filled in, become a socket, a TLS context and the
  * options of the machines of those who connect. */
-#include <fcntl.h>
 #include <stdlib.h>
 
 #include "server/internal.h"
@@ -204,7 +203,7 @@ int smx_server_socket(const smx_server *server, size_t nth)
 {
     if (nth >= server->listener_count || server->listeners[nth]->socket == NULL)
         return SMX_E_INVALID;
-    int fd = fcntl(listener_fd(server->listeners[nth]->socket), F_DUPFD_CLOEXEC, 0);
+    int fd = listener_duplicate(listener_fd(server->listeners[nth]->socket));
     return fd < 0 ? SMX_E_IO : fd;
 }
 

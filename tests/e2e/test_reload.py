@@ -404,7 +404,6 @@ def test_reload__200_times_under_load(stage, certificates, monkeypatch, times):
                 counts.append(descriptors(mux))
     finally:
         load.end()
-    print(sizes, counts, len(load.taken), load.dismissed, descriptors(mux))
     assert not load.failures, load.failures[:10]
     assert len(load.taken) > times
     marks = sorted(one.data.split(b"Message-ID: <")[1].split(b"@")[0].decode()
