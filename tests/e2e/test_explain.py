@@ -115,3 +115,30 @@ def test_explain__changes_nothing(stage):
         assert [one["name"] for one in answer(mux.path)["upstreams"]] == ["p0", "p1"]
     assert send_one(mux.port(), message()).code == 250
     assert mux.wait("message")["upstream"] == "p0" and second.connections == 0
+
+
+def test_explain__live_knows_turns_and_suspensions(stage, tmp_path):
+    providers = [stage.provider(), stage.provider()]
+    mux = stage.mux(providers, users=[
+        {"email": APP, "upstreams": ["p0", "p1"], "selector": "round-robin"}],
+        admin={"listen": f"unix:{tmp_path}/admin.sock"})
+    assert send_one(mux.port(), message()).code == 250
+    assert [one["name"] for one in answer(mux.path, "--live")["upstreams"]] == ["p1", "p0"]
+    assert [one["name"] for one in answer(mux.path)["upstreams"]] == ["p0", "p1"]
+    assert run("upstream", "suspend", "-c", mux.path, "p1").returncode == 0
+    text = explain(mux.path, "--live").stdout
+    assert "1. p1: skipped: suspended, for " in text and "2. p0: usable" in text
+    assert send_one(mux.port(), message()).code == 250
+    assert [line["upstream"] for line in mux.wait("message", 2)] == ["p0", "p0"]
+
+
+def test_explain__live_without_a_daemon_says_so(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("admin: {listen: 'unix:" + str(tmp_path) + "/none.sock'}\n"
+                    "listeners: [{listen: '127.0.0.1:0', allow_insecure_auth: true}]\n"
+                    "upstreams: {one: {url: 'smtp://127.0.0.1:1'}}\n"
+                    f"users: [{{email: '{APP}', password: p, upstreams: [one]}}]\n")
+    result = explain(path, "--live")
+    assert result.returncode != 0 and "none.sock" in result.stderr
+    assert run("explain", "-c", path, "--user", APP, "--from", SENDER, "--to", "a@b.example",
+               "--admin", "unix:/x").returncode == 64
