@@ -51,9 +51,9 @@ struct alerts {
     pthread_t thread;
 };
 
+/* Of one that is in the queue no more. */
 static void alert_free(alert *one)
 {
-    list_remove(&one->node);
     free(one->upstream);
     free(one);
 }
@@ -94,8 +94,10 @@ static void alerts_forget_end(alerts *a, const char *upstream, uint64_t now)
         alert *one = list_member(n, alert, node);
         next = n->next;
         if (one->event == ALERT_RESUMED && one->due > now && one->tries == 0 &&
-            strcmp(one->upstream, upstream) == 0)
+            strcmp(one->upstream, upstream) == 0) {
+            list_remove(n);
             alert_free(one);
+        }
     }
 }
 
@@ -191,9 +193,8 @@ static void *alerts_run(void *arg)
     char *hostname = NULL;
     for (alert *one; (one = alerts_wait(a, &url, &hostname)) != NULL;) {
         problem p = {0};
-        if (url == NULL || hostname == NULL)
-            alert_free(one); /* there is nobody to tell any more */
-        else if (alert_tell(a, one, url, hostname, &p) == 0)
+        bool has_whom = url != NULL && hostname != NULL;
+        if (!has_whom || alert_tell(a, one, url, hostname, &p) == 0)
             alert_free(one);
         else
             alerts_again(a, one, p.text);
@@ -254,8 +255,8 @@ void alerts_free(alerts *a)
     (void)pthread_mutex_unlock(&a->mutex);
     if (has_thread)
         (void)pthread_join(a->thread, NULL);
-    while (a->queue.first != NULL)
-        alert_free(list_member(a->queue.first, alert, node));
+    for (list_node *n; (n = list_take_first(&a->queue)) != NULL;)
+        alert_free(list_member(n, alert, node));
     (void)pthread_cond_destroy(&a->changed);
     (void)pthread_mutex_destroy(&a->mutex);
     free(a->url);

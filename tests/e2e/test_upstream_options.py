@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from certificates import server_context
-from wire import send_one
+from wire import Wire, send_one
 
 SECRET = "a long secret"
 
@@ -211,3 +211,15 @@ def test_lmtp__a_refusal_and_a_silence_mean_what_they_mean_in_smtp(stage, site, 
     assert len(second.taken) == tried
     if how.get("dot", "") is None:
         assert mux.summary()["outcome"] == "unknown"
+
+
+def test_lmtp__one_recipient_at_a_time(stage, site):
+    """Recipients could be served apart behind the dot, and then none of the replies would be true."""
+    server = site("tcp")
+    mux = stage.mux([{"url": server.url}])
+    with Wire(mux.port()) as wire:
+        wire.greet()
+        assert wire.command("MAIL FROM:<a@example.com>").code == 250
+        assert wire.command("RCPT TO:<b@example.org>").code == 250
+        reply = wire.command("RCPT TO:<c@example.org>")
+        assert (reply.code, reply.enhanced) == (452, "4.5.3")
