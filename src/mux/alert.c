@@ -255,8 +255,11 @@ void alerts_free(alerts *a)
     (void)pthread_mutex_unlock(&a->mutex);
     if (has_thread)
         (void)pthread_join(a->thread, NULL);
-    for (list_node *n; (n = list_take_first(&a->queue)) != NULL;)
+    list_node *next;
+    for (list_node *n = a->queue.first; n != NULL; n = next) {
+        next = n->next;
         alert_free(list_member(n, alert, node));
+    }
     (void)pthread_cond_destroy(&a->changed);
     (void)pthread_mutex_destroy(&a->mutex);
     free(a->url);
