@@ -32,6 +32,7 @@ struct cut_through {
     bool lost;           /* no upstream is left for those that were promised */
     bool fresh;          /* 421 to a recipient or to DATA: once more on a fresh connection */
     bool answered;       /* a recipient has its reply from this attempt */
+    bool header_due;     /* the header section is whole, and not yet composed */
     bool header_edited;  /* hooks have changed the header section ... */
     smx_slice header;    /* ... to this */
     loop_turn_end grown; /* tells the attempt at the turn's end */

@@ -31,43 +31,62 @@ bool cut_through_data(cut_through *cut, const smx_envelope *envelope)
 }
 
 /* What hooks have made of the header section is kept, to be compared at the end. */
-static int cut_keep_header(cut_through *cut, smx_slice header)
+static int cut_keep_header(cut_through *cut)
 {
     smx_slice original;
-    int error = smx_message_header(cut->message, &original);
-    cut->header_edited = error == 0 && !slice_equal(header, original);
-    if (error == 0 && cut->header_edited)
-        error = arena_copy(&cut->memory, header, &cut->header);
-    return error;
+    smx_slice header = smx_transaction_header(cut->delivery.tx);
+    int error = header.data == NULL ? SMX_E_NOMEM : smx_message_header(cut->message, &original);
+    if (error != 0)
+        return error;
+    cut->header_edited = !slice_equal(header, original);
+    return cut->header_edited ? arena_copy(&cut->memory, header, &cut->header) : 0;
 }
 
-void cut_through_header(cut_through *cut, smx_slice header)
+static int cut_compose_header(cut_through *cut)
 {
     delivery *d = &cut->delivery;
-    int error = cut_keep_header(cut, header);
+    int error = cut_keep_header(cut);
     if (error == 0)
         error = compose_begin(&d->sent, d->tx, d->worker->mux->options->hostname, &d->with.plan);
     cut->submission.stage = SMX_SUBMISSION_BODY;
-    if (d->attempt == NULL)
-        return;
-    if (error == 0)
+    if (error == 0 && d->attempt != NULL)
         error = cut_compose(cut, delivery_options(d));
+    return error;
+}
+
+/* Without its message the transaction is as good as over. */
+static void cut_take_header(cut_through *cut)
+{
+    const delivery *d = &cut->delivery;
+    cut->header_due = false;
+    if (smx_transaction_message(d->tx) != cut->message)
+        return;
+    int error = cut_compose_header(cut);
     if (error == 0)
         error = cut_advance(cut);
-    if (error != 0)
+    if (error != 0 && d->attempt != NULL)
         cut_leave(cut, CUT_AFTER_TROUBLE);
+}
+
+/* At the turn's end hooks' changes of this phase are made. */
+void cut_through_header(cut_through *cut)
+{
+    cut->header_due = true;
+    loop_at_turn_end(cut->delivery.worker->loop, &cut->grown);
 }
 
 void cut_grown(loop_turn_end *self)
 {
     cut_through *cut = list_member(self, cut_through, grown);
-    cut_advance_or_leave(cut);
+    if (cut->header_due)
+        cut_take_header(cut);
+    else
+        cut_advance_or_leave(cut);
 }
 
 void cut_through_grows(cut_through *cut)
 {
-    if (cut->submission.stage == SMX_SUBMISSION_BODY)
-        loop_at_turn_end(cut->delivery.worker->loop, &cut->grown);
+    loop_at_turn_end(cut->delivery.worker->loop, &cut->grown);
 }
 
 /* Hooks and middleware may have changed what was sent already. */
@@ -85,6 +104,8 @@ static bool cut_is_same_message(const cut_through *cut)
 smx_reply cut_through_handle(cut_through *cut)
 {
     delivery *d = &cut->delivery;
+    if (cut->header_due)
+        cut_take_header(cut);
     d->record->cut = NULL;
     d->ticket = smx_transaction_ticket(d->tx);
     cut->handled = true;

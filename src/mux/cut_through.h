@@ -25,9 +25,9 @@ SMX_MUST_USE int cut_through_recipient(cut_through *cut, const smx_rcpt *rcpt, s
 /* The client has named all: `envelope` is what the server has. False: hooks have changed it, so that
  * the message has to be delivered after DATA; the cut-through is gone. */
 SMX_MUST_USE bool cut_through_data(cut_through *cut, const smx_envelope *envelope);
-/* The header section is whole. */
-void cut_through_header(cut_through *cut, smx_slice header);
-/* The message is about to grow in this turn of the loop. */
+/* In this turn of the loop the header section becomes whole, */
+void cut_through_header(cut_through *cut);
+/* or the message grows. */
 void cut_through_grows(cut_through *cut);
 /* The transaction ends without a message, or the client is gone: nothing is sent any more, and no
  * dot. It frees itself. */

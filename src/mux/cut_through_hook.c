@@ -88,10 +88,9 @@ static smx_verdict hook_data(void *arg, smx_hook_call *call)
 static smx_verdict hook_header(void *arg, smx_hook_call *call)
 {
     (void)arg;
-    const smx_hook_view *view = smx_hook_get_view(call);
-    cut_through *cut = hook_cut(view);
+    cut_through *cut = hook_cut(smx_hook_get_view(call));
     if (cut != NULL)
-        cut_through_header(cut, view->text);
+        cut_through_header(cut);
     return GO_ON;
 }
 
