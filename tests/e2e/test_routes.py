@@ -135,6 +135,22 @@ def test_mixed_routes__the_first_one_is_the_first_accepted(stage):
         assert rcpt_codes(wire, "b@example.net", "a@example.org")[0] == [250, 452]
 
 
+def test_lmtp__a_recipient_is_alone_where_the_message_may_go_there(stage):
+    own = stage.provider()
+    mux = stage.mux(
+        {"own": own, "boxes": {"url": "lmtp://127.0.0.1:1"}}, users=[
+            {"email": APP, "upstreams": ["own", "boxes"], "mixed_routes": "first"}],
+        routes=[{"match": {"rcpt_domain": "example.org"}, "upstreams": ["own"]}])
+    with Wire(mux.port()) as wire:
+        begin(wire)
+        codes, last = rcpt_codes(wire, "a@example.net", "b@example.net")
+        assert codes == [250, 452] and last.enhanced == "4.5.3" and "LMTP" in last.text
+        assert finish(wire).code == 250
+        assert wire.command(f"MAIL FROM:<{SENDER}>").code == 250
+        assert rcpt_codes(wire, "a@example.org", "b@example.org")[0] == [250, 250]
+    assert len(own.taken) == 1
+
+
 # ---- keys that a route has or leaves to the user ----
 
 def test_routes__keys_that_a_route_leaves_out_are_the_users(stage):
