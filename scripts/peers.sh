@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches the programs that tests and benches meet smtpmux with, without installing them.
-# Usage: scripts/peers.sh test|bench      test: postfix, nodemailer    bench: postfix, haproxy, nginx
+# Usage: scripts/peers.sh test|bench
+#   test: postfix, nodemailer, promtool    bench: postfix, haproxy, nginx
 # Leaves build/peers/bin/{smtp-source,smtp-sink,postfix...,haproxy,nginx}, wrappers that find their
 # own libraries, the unpacked packages in build/peers/root, nodemailer in build/peers/node.
 # shellcheck disable=SC2317
@@ -66,6 +67,15 @@ get_nginx() {
   fetch nginx libnginx-mod-mail && wrap nginx usr/sbin/nginx
 }
 
+# The package as such: its program stands alone, and what it would pull in is a server.
+get_promtool() {
+  mkdir -p "$peers/debs" "$peers/root"
+  (cd "$peers/debs" && rm -f ./*.deb &&
+    { apt-get download -qq prometheus 2>/dev/null ||
+      { apt_update && apt-get download -qq prometheus; }; } &&
+    dpkg-deb --fsys-tarfile ./*.deb | tar -x -C "$peers/root" ./usr/bin/promtool && rm -f ./*.deb)
+}
+
 get_nodemailer() {
   npm install --loglevel=error --no-audit --no-fund --prefix "$peers/node" "$nodemailer"
 }
@@ -79,7 +89,7 @@ once() {
 }
 
 case "${1:-}" in
-  test) wanted=(postfix nodemailer) ;;
+  test) wanted=(postfix nodemailer promtool) ;;
   bench) wanted=(postfix haproxy nginx) ;;
   *) echo "usage: $0 test|bench" >&2; exit 64 ;;
 esac

@@ -1,4 +1,5 @@
 /* What may be asked for: one line each, and what it does. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "admin/admin_internal.h"
@@ -251,6 +252,7 @@ enum { ROUTE_COUNT = sizeof(ROUTES) / sizeof(ROUTES[0]) };
 /* Upstreams may have any name but the empty one: what stands between is it, slashes too. */
 static bool path_matches(smx_slice path, const char *pattern, smx_slice *name)
 {
+    assert(pattern != NULL);
     smx_slice all = slice_of_text(pattern);
     size_t mark = slice_find(all, '?');
     *name = (smx_slice){NULL, 0};

@@ -9,8 +9,8 @@
 /* The upper bounds of the buckets, in milliseconds; one more bucket takes what is beyond. */
 #define HISTOGRAM_BOUND_MAP(X)                                                                     \
     X(5)                                                                                           \
-    X(10) X(25) X(50) X(100) X(250) X(500) X(1000) X(2500) X(5000) X(10000) X(30000) X(60000)      \
-        X(300000)
+    X(10)                                                                                          \
+    X(25) X(50) X(100) X(250) X(500) X(1000) X(2500) X(5000) X(10000) X(30000) X(60000) X(300000)
 enum {
 #define HISTOGRAM_COUNT_ONE(ms) +1
     HISTOGRAM_BOUNDS = 0 HISTOGRAM_BOUND_MAP(HISTOGRAM_COUNT_ONE)
