@@ -154,8 +154,8 @@ typedef struct smx_client_info {
     smx_slice tls_protocol;
     smx_slice tls_cipher;
     const char *auth_mechanism; /* that AUTH was begun by; NULL: none */
-    uint32_t transactions; /* begun so far */
-    uint64_t connected_at; /* the loop's clock, milliseconds; 0: not connected yet */
+    uint32_t transactions;      /* begun so far */
+    uint64_t connected_at;      /* the loop's clock, milliseconds; 0: not connected yet */
     smx_client_phase phase;
     bool caught_up; /* in steps: the server has had, and answered, all that there is so far */
 } smx_client_info;
