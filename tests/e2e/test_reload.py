@@ -244,6 +244,7 @@ def test_reload__what_cannot_be_opened_changes_nothing(stage, certificates, tmp_
     """All workers forget what they had prepared."""
     mux = stage.mux([stage.provider()])
     good = copy.deepcopy(mux.config)
+    assert {send_one(mux.port()).code for _ in range(8)} == {250}
     count = descriptors(mux)
     (tmp_path / "bad.pem").write_text("no certificate")
     with socket.socket() as taken:
@@ -259,8 +260,8 @@ def test_reload__what_cannot_be_opened_changes_nothing(stage, certificates, tmp_
             told = refuse(mux, json.dumps(bad))
             assert len(told) == 1 and words in told[0], told
             assert send_one(mux.port()).code == 250
-    # Of upstreams each worker may have a connection by now.
-    assert descriptors(mux) <= count + 4
+    # Connections of the pools, and of a client that has just gone, may differ.
+    wait_until(lambda: descriptors(mux) <= count + 2, 10, "descriptors of what was forgotten")
 
 
 # ---- the end ----
