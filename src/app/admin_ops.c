@@ -146,17 +146,31 @@ static json_t *json_test(const char *name, const upstream_test *r)
     return all;
 }
 
+/* Those that messages go with; NULL: no OAuth2. */
+static int share_tokens(const admin_target *t, const generation *g, size_t index, oauth2 **tokens,
+                        problem *p)
+{
+    const upstream_options *o = mux_upstream_options(g->mux, index);
+    if (o->oauth2.token_url == NULL)
+        return 0;
+    int error = upstream_share_oauth2(mux_upstream(g->mux, index), o, log_write, t->log, tokens);
+    return error == 0 ? 0 : problem_set(p, error, "%s", smx_error_text(error));
+}
+
 static int op_test(void *arg, const char *name, const atomic_bool *stop, json_t **answer,
                    problem *p)
 {
     const admin_target *t = arg;
     upstream_test result;
+    oauth2 *tokens = NULL;
     size_t index = 0;
     generation *g = service_generation(t->service);
-    int error = find_upstream(g, name, &index) ? 0 : no_upstream(name, p);
+    int error = find_upstream(g, name, &index) ? share_tokens(t, g, index, &tokens, p)
+                                               : no_upstream(name, p);
     if (error == 0)
-        error = upstream_test_run(mux_upstream_options(g->mux, index), g->config->hostname, NULL,
+        error = upstream_test_run(mux_upstream_options(g->mux, index), g->config->hostname, tokens,
                                   TEST_PATIENCE_MS, stop, &result, p);
+    oauth2_free(tokens);
     generation_free(g);
     if (error != 0)
         return error;

@@ -15,7 +15,11 @@ typedef struct testing {
     uv_timer_t tick;
     upstream_test *result;
     uint64_t since; /* of the step under way */
+    uint64_t deadline;
+    const atomic_bool *stop;
     bool is_timed_out;
+    bool is_told;         /* that there is an answer to the asking for a token */
+    oauth2_answer answer; /* the token in use */
 } testing;
 
 static void keep(char *place, size_t capacity, smx_slice text)
@@ -116,6 +120,11 @@ static void on_tick(uv_timer_t *timer)
     (void)timer;
 }
 
+static bool is_over(const testing *t)
+{
+    return loop_now(t->loop) >= t->deadline || (t->stop != NULL && atomic_load(t->stop));
+}
+
 static smx_client_options client_options(const upstream_options *o, testing *t)
 {
     return (smx_client_options){.version = SMX_CLIENT_VERSION,
@@ -126,6 +135,8 @@ static smx_client_options client_options(const upstream_options *o, testing *t)
                                 .lmtp = o->lmtp,
                                 .tls = o->tls,
                                 .verify = o->verify,
+                                .pins = o->pins,
+                                .pin_count = o->pin_count,
                                 .tls_context = t->tls,
                                 .user = o->user,
                                 .password = o->password,
@@ -138,56 +149,125 @@ static smx_client_options client_options(const upstream_options *o, testing *t)
                                 .log_arg = t};
 }
 
-static int begin(testing *t, const upstream_options *o, const char *hostname, const char *token,
-                 problem *p)
+static int begin(testing *t, const upstream_options *o, const char *hostname, problem *p)
 {
     static const smx_client_handler HANDLER = {on_ready, on_result, on_closed};
     char text[SMX_CLIENT_PROBLEM] = "";
     int error = 0;
-    if (o->tls != SMX_TLS_OFF)
+    if (o->tls != SMX_TLS_OFF && t->tls == NULL)
         error = smx_client_tls_new(o->ca_file, o->cert_file, o->key_file, &t->tls, text);
     if (error != 0)
         return problem_set(p, error, "%s", text);
     smx_client_options options = client_options(o, t);
     options.helo = hostname;
     options.own_hostname = hostname;
-    options.token = token;
+    options.token = t->answer.token;
     error = smx_client_new(t->loop, &options, &HANDLER, t, &t->client);
     return error == 0 ? 0 : problem_set(p, error, "%s", smx_error_text(error));
 }
 
 /* Turns the loop until the connection is closed. */
-static void run(testing *t, uint64_t deadline, const atomic_bool *stop)
+static void run(testing *t)
 {
     while (t->client != NULL) {
         (void)uv_run(smx_loop_uv(t->loop), UV_RUN_ONCE);
         watch(t);
-        bool is_over = loop_now(t->loop) >= deadline || (stop != NULL && atomic_load(stop));
-        if (t->client != NULL && is_over) {
+        if (t->client != NULL && is_over(t)) {
             t->is_timed_out = true;
             smx_client_close(t->client);
         }
     }
 }
 
-int upstream_test_run(const upstream_options *options, const char *hostname, const char *token,
+/* ---- the token ---- */
+
+static void on_told(void *arg)
+{
+    testing *t = arg;
+    t->is_told = true;
+}
+
+static oauth2_state ask_for_token(testing *t, oauth2 *tokens)
+{
+    oauth2_waiter waiter = {.loop = t->loop, .told = on_told, .arg = t};
+    t->is_told = false;
+    oauth2_state state = oauth2_take(tokens, loop_now(t->loop), &waiter, &t->answer);
+    if (state != OAUTH2_LATER)
+        return state;
+    while (!t->is_told && !is_over(t))
+        (void)uv_run(smx_loop_uv(t->loop), UV_RUN_ONCE);
+    while (!t->is_told && oauth2_cancel(tokens, &waiter))
+        (void)uv_run(smx_loop_uv(t->loop), UV_RUN_ONCE);
+    return state;
+}
+
+/* False: there is none, and the result says why. */
+static bool take_token(testing *t, oauth2 *tokens)
+{
+    upstream_test *r = t->result;
+    oauth2_state state = OAUTH2_LATER;
+    while (state == OAUTH2_LATER && !is_over(t))
+        state = ask_for_token(t, tokens);
+    end_step(t, SMX_CLIENT_PHASE_AUTH);
+    if (state == OAUTH2_TOKEN)
+        return true;
+    r->phase = SMX_CLIENT_PHASE_AUTH;
+    r->error = state == OAUTH2_LATER ? SMX_E_TIMEOUT : SMX_E_AUTH;
+    KEEP(r->detail, state == OAUTH2_LATER ? SMX_SLICE("the token endpoint did not answer in time")
+                                          : slice_of_text(t->answer.reason));
+    return false;
+}
+
+static void drop_token(testing *t)
+{
+    oauth2_token_free(t->answer.token);
+    t->answer = (oauth2_answer){0};
+}
+
+/* Whether another try with a fresh token is worth it. */
+static bool token_is_stale(const testing *t, oauth2 *tokens)
+{
+    const upstream_test *r = t->result;
+    if (tokens == NULL || r->ok || r->phase != SMX_CLIENT_PHASE_AUTH || r->code != 535)
+        return false;
+    oauth2_reject(tokens, t->answer.serial);
+    return !is_over(t);
+}
+
+/* One connection, with a token if there is a need for one. */
+static int try_once(testing *t, const upstream_options *o, const char *hostname, oauth2 *tokens,
+                    problem *p)
+{
+    *t->result = (upstream_test){.phase = SMX_CLIENT_PHASE_CONNECT};
+    t->since = loop_now(t->loop);
+    if (tokens != NULL && !take_token(t, tokens))
+        return 0;
+    int error = begin(t, o, hostname, p);
+    if (error == 0)
+        run(t);
+    return error;
+}
+
+int upstream_test_run(const upstream_options *options, const char *hostname, oauth2 *tokens,
                       uint32_t patience_ms, const atomic_bool *stop, upstream_test *result,
                       problem *p)
 {
-    testing t = {.result = result};
+    testing t = {.result = result, .stop = stop};
     int error = smx_loop_new(NULL, &t.loop);
     if (error != 0)
         return problem_set(p, error, "no event loop can be made: %s", smx_error_text(error));
-    *result = (upstream_test){.phase = SMX_CLIENT_PHASE_CONNECT};
     struct uv_loop_s *uv = smx_loop_uv(t.loop);
     (void)uv_timer_init(uv, &t.tick);
     (void)uv_timer_start(&t.tick, on_tick, TICK_MS, TICK_MS);
     uint64_t from = loop_now(t.loop);
-    t.since = from;
-    error = begin(&t, options, hostname, token, p);
-    if (error == 0)
-        run(&t, from + patience_ms, stop);
+    t.deadline = from + patience_ms;
+    error = try_once(&t, options, hostname, tokens, p);
+    if (error == 0 && token_is_stale(&t, tokens)) {
+        drop_token(&t);
+        error = try_once(&t, options, hostname, tokens, p);
+    }
     result->took_ms = loop_now(t.loop) - from;
+    drop_token(&t);
     uv_close((uv_handle_t *)&t.tick, NULL);
     (void)uv_run(uv, UV_RUN_NOWAIT);
     smx_client_tls_free(t.tls);

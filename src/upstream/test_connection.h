@@ -6,9 +6,9 @@
 
 #include "upstream/upstream.h"
 
-enum { UPSTREAM_TEST_TEXT = 512, UPSTREAM_TEST_STEPS = 8 };
+enum { UPSTREAM_TEST_TEXT = 512, UPSTREAM_TEST_STEPS = 9 };
 
-/* Time spent in one phase. TLS by STARTTLS lies between two EHLO. */
+/* Time spent in one phase. TLS by STARTTLS lies between two EHLO; a token of OAuth2 comes first. */
 typedef struct upstream_test_step {
     smx_client_phase phase;
     uint64_t ms;
@@ -42,10 +42,12 @@ typedef struct upstream_test {
 } upstream_test;
 
 /* Runs on the calling thread, on a loop of its own, for at most `patience_ms` or until *stop (which
- * may be NULL) is true. `token`: an OAuth2 access token in place of the password, or NULL. SMX_E_*
- * only if there could be no test: what the upstream does wrong is in the result. */
+ * may be NULL) is true. `tokens`: where an OAuth2 access token comes from in place of the password, or
+ * NULL; what it takes to have one is a step of AUTH before all others, and a token that is refused is
+ * replaced once, as for a message. SMX_E_* only if there could be no test: what the upstream or the
+ * token endpoint does wrong is in the result. */
 SMX_MUST_USE int upstream_test_run(const upstream_options *options, const char *hostname,
-                                   const char *token, uint32_t patience_ms, const atomic_bool *stop,
+                                   oauth2 *tokens, uint32_t patience_ms, const atomic_bool *stop,
                                    upstream_test *result, problem *p);
 
 #endif
