@@ -12,6 +12,8 @@
 
 enum { TEST_PATIENCE_MS = 60000 };
 
+static const char BY_OPERATOR[] = "an operator asked for it";
+
 /* ---- finding ---- */
 
 static bool find_upstream(const generation *g, const char *name, size_t *index)
@@ -34,6 +36,15 @@ static int no_upstream(const char *name, problem *p)
 
 /* ---- suspend, resume ---- */
 
+/* What an operator does is told as what the daemon does itself, with who did it. */
+static void tell(const admin_target *t, smx_log_level level, const char *event, const char *name,
+                 const char *duration)
+{
+    const char *more = duration == NULL ? NULL : "for"; /* NULL ends the pairs */
+    log_event(t->log, level, event, "upstream", name, "who", "admin", "reason", BY_OPERATOR, more,
+              duration, NULL);
+}
+
 static int op_suspend(void *arg, const char *name, const char *duration, problem *p)
 {
     const admin_target *t = arg;
@@ -44,13 +55,15 @@ static int op_suspend(void *arg, const char *name, const char *duration, problem
         return problem_set(p, SMX_E_INVALID, "`%s` is no duration such as 15m or 2h", duration);
     generation *g = service_generation(t->service);
     bool is_there = find_upstream(g, name, &index);
+    uint64_t until = 0;
     if (is_there)
-        (void)upstream_suspend(mux_upstream(g->mux, index), clock_monotonic_ms(), ms, &is_new);
+        until = upstream_suspend(mux_upstream(g->mux, index), clock_monotonic_ms(), ms, &is_new);
     generation_free(g);
     if (!is_there)
         return no_upstream(name, p);
-    log_event(t->log, SMX_LOG_WARN, "suspended", "upstream", name, "for",
-              duration == NULL ? "" : duration, "reason", "an operator asked for it", NULL);
+    tell(t, SMX_LOG_WARN, "upstream_suspended", name, duration);
+    alerts_send(service_alerts(t->service), ALERT_SUSPENDED, name, slice_of_text(BY_OPERATOR),
+                until);
     return 0;
 }
 
@@ -58,15 +71,25 @@ static int op_resume(void *arg, const char *name, problem *p)
 {
     const admin_target *t = arg;
     size_t index = 0;
+    upstream_status was = {.breaker = BREAKER_CLOSED};
     generation *g = service_generation(t->service);
     bool is_there = find_upstream(g, name, &index);
-    bool was = is_there && upstream_resume(mux_upstream(g->mux, index));
+    if (is_there) {
+        upstream_get_status(mux_upstream(g->mux, index), clock_monotonic_ms(), &was);
+        (void)upstream_resume(mux_upstream(g->mux, index));
+    }
     generation_free(g);
     if (!is_there)
         return no_upstream(name, p);
-    if (was)
-        log_event(t->log, SMX_LOG_INFO, "resumed", "upstream", name, "reason",
-                  "an operator asked for it", NULL);
+    const smx_slice reason = slice_of_text(BY_OPERATOR);
+    if (was.is_suspended) {
+        tell(t, SMX_LOG_WARN, "upstream_resumed", name, NULL);
+        alerts_send(service_alerts(t->service), ALERT_RESUMED, name, reason, 0);
+    }
+    if (was.breaker != BREAKER_CLOSED) {
+        tell(t, SMX_LOG_INFO, "breaker_closed", name, NULL);
+        alerts_send(service_alerts(t->service), ALERT_BREAKER_CLOSED, name, reason, 0);
+    }
     return 0;
 }
 

@@ -120,6 +120,11 @@ mux_state *service_mux_state(service *s)
     return s->state;
 }
 
+alerts *service_alerts(service *s)
+{
+    return s->alerts;
+}
+
 void service_get_counters(service *s, smx_server_counters *sum)
 {
     counter_book_sum(s->book, sum);

@@ -29,6 +29,8 @@ uint16_t service_port(service *s, size_t nth);
 mux *service_mux(service *s);
 /* What survives reloads: counts of outcomes, records of upstreams. Lives as the service. */
 mux_state *service_mux_state(service *s);
+/* Who is told of what an operator does. Lives as the service. */
+alerts *service_alerts(service *s);
 /* Sums over all workers and generations, those that are gone among them. Any thread. */
 void service_get_counters(service *s, smx_server_counters *sum);
 /* The same of one listener, by its address as configured. Any thread. */

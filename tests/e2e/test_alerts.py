@@ -4,6 +4,7 @@ import threading
 import pytest
 
 from harness import HOSTNAME, wait_until
+from test_admin import Door, serve
 from token_endpoint import Endpoint
 from wire import send_one
 
@@ -80,3 +81,45 @@ def test_alerts__mail_does_not_wait_and_the_end_neither(stage, receiver):
     wait_until(lambda: hook.requests)
     mux.signal()
     assert mux.wait_end(10) == 0
+
+
+# ---- what an operator does ----
+
+def test_alerts__an_operator_suspends_and_resumes(stage, receiver, tmp_path):
+    hook = receiver()
+    door = Door(serve(stage, tmp_path, [stage.provider(), stage.provider()], alerts=hook.url))
+    assert door.post("/api/upstreams/p0/resume")[0] == 200  # nothing to tell
+    assert door.post("/api/upstreams/p0/suspend", {"for": "1h"})[0] == 200
+    assert door.post("/api/upstreams/p0/resume")[0] == 200
+    wait_until(lambda: len(hook.requests) == 2)
+    first, second = hook.posts()
+    assert (first["event"], first["upstream"], first["reason"]) == (
+        "upstream_suspended", "p0", "an operator asked for it")
+    assert first["until"] > first["time"]
+    assert (second["event"], second["upstream"], second["until"]) == ("upstream_resumed", "p0", None)
+    line = door.mux.wait("upstream_suspended")
+    assert (line["upstream"], line["who"], line["for"]) == ("p0", "admin", "1h")
+    line = door.mux.wait("upstream_resumed")
+    assert (line["upstream"], line["who"]) == ("p0", "admin") and "for" not in line
+
+
+def test_alerts__a_suspension_by_an_operator_that_ends_by_itself(stage, receiver, tmp_path):
+    hook = receiver()
+    door = Door(serve(stage, tmp_path, [stage.provider(), stage.provider()], alerts=hook.url))
+    assert door.post("/api/upstreams/p0/suspend", {"for": "200ms"})[0] == 200
+    wait_until(lambda: len(hook.requests) == 2)
+    assert [told["event"] for told in hook.posts()] == ["upstream_suspended", "upstream_resumed"]
+    assert door.upstream()["state"] == "usable"
+
+
+def test_alerts__an_operator_closes_a_breaker(stage, receiver, tmp_path):
+    hook, first = receiver(), stage.provider({"connect": "refuse"})
+    door = Door(serve(stage, tmp_path, [{"url": first.url, "breaker": {"failures": 1, "pause": "1h"}},
+                                        stage.provider()], alerts=hook.url))
+    assert send_one(door.mux.port()).code == 250
+    door.mux.wait("breaker_opened")
+    assert door.post("/api/upstreams/p0/resume")[1]["breaker"] == "closed"
+    wait_until(lambda: len(hook.requests) == 2)
+    assert [told["event"] for told in hook.posts()] == ["breaker_opened", "breaker_closed"]
+    assert door.mux.wait("breaker_closed")["who"] == "admin"
+    assert not door.mux.find("upstream_resumed")
