@@ -74,7 +74,7 @@ static void app_routes__each_mistake_is_told(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++) {
-        print_message("%s\n", mistakes[i].name);
+        print_message("# %s\n", mistakes[i].name);
         assert_problems(mistakes[i].text, mistakes[i].told);
     }
 }
