@@ -1,11 +1,13 @@
 """Runs a table of faults against one daemon, all cases at once: a user and a faulty provider for each
 (two where all are faulty), and two providers that they share: one that takes, one that puts off."""
+import collections
 import concurrent.futures
 import dataclasses
 import re
 
 from harness import make_config, wait_until
 from provider import EXTENSIONS
+from test_admin import Door
 from wire import Wire, message
 
 PASSWORD = "correct horse battery"
@@ -13,6 +15,8 @@ PASSWORD = "correct horse battery"
 LARGE = b"".join(b"%07d " % i + b"x" * 90 + b"\r\n" for i in range(90_000))
 TLS_PHASES = {"tls": "implicit", "starttls": "starttls"}
 AT_A_TIME = 160  # cases
+LAST = "last@example.com"
+FAILURES = ("attempt_failed", "upstream_suspended", "outcome_unknown")
 
 # What a fault's word is for the provider.
 FAULTS = {
@@ -104,8 +108,10 @@ class Result:
     faulty: list  # the case's own providers
     copies: list  # the messages that each of its upstreams has, in order
     summary: dict  # None: every recipient was refused, there was no message
-    failures: list  # log lines of attempts that failed
-    opened: list  # its own upstreams whose breaker opened
+    # At the end of all cases:
+    failures: list = None  # log lines of attempts that failed
+    opened: list = None  # its own upstreams whose breaker opened
+    status: list = None  # of its own upstreams, as operators see it
 
 
 def make_faulty(stage, case, contexts):
@@ -119,7 +125,7 @@ def make_faulty(stage, case, contexts):
 
 def upstream_of(provider, case, ca):
     options = {"url": provider.url, "user": "upstream-user", "pass": PASSWORD,
-               "breaker": {"failures": 1, "pause": "10m"}}
+               "breaker": {"failures": 1, "pause": "10m"}, "limits": ["100 messages/day"]}
     if provider.tls:
         options["ca"] = ca
     if case.row.fault == "stall" and case.row.phase in TIMEOUTS:
@@ -150,15 +156,11 @@ def run_case(mux, case, faulty, shared):
         wait_until(lambda: faulty[0].sessions and faulty[0].sessions[0].ended or
                    "QUIT" in faulty[0].commands(), what="QUIT")
     summary = None if refused else mux.summary(user=case.user)
-    failures = [line for name in case.faulty
-                for event in ("attempt_failed", "upstream_suspended", "outcome_unknown")
-                for line in mux.find(event, upstream=name)]
     providers = {**shared, **dict(zip(case.faulty, faulty))}
     mark = b"Message-ID: <%s@example.com>\r\n" % case.name.encode()
     copies = [sum(mark in one.data for one in list(providers[name].messages))
               for name in case.upstreams]
-    opened = [name for name in case.faulty if mux.find("breaker_opened", upstream=name)]
-    return Result(reply, faulty, copies, summary, failures, opened)
+    return Result(reply, faulty, copies, summary)
 
 
 def run_all(stage, cases, contexts, ca):
@@ -170,13 +172,45 @@ def run_all(stage, cases, contexts, ca):
         own[case.name] = [make_faulty(stage, case, contexts) for _ in case.faulty]
         for name, provider in zip(case.faulty, own[case.name]):
             upstreams[name] = upstream_of(provider, case, ca)
-    mux = stage.serve(make_config(upstreams, users=[user_of(case) for case in cases], listeners=[
-        {"auth": "required", "allow_insecure_auth": True, "max_connections_per_client": 1000}]))
+    users = [user_of(case) for case in cases]
+    users.append({"email": LAST, "password": PASSWORD, "upstreams": ["good"]})
+    mux = stage.serve(make_config(upstreams, users=users, listeners=[
+        {"auth": "required", "allow_insecure_auth": True, "max_connections_per_client": 1000}],
+        admin={"listen": f"unix:{stage.make_folder('admin')}/socket"}))
     patient = sorted(cases, key=lambda case: case.row.fault != "stall")  # silence first
     with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
         futures = {case.name: pool.submit(run_case, mux, case, own[case.name], shared)
                    for case in patient}
-    return {name: future.exception() or future.result() for name, future in futures.items()}
+    results = {name: future.exception() or future.result() for name, future in futures.items()}
+    add_what_is_told(mux, cases, results)
+    return results, mux
+
+
+def add_what_is_told(mux, cases, results):
+    """The log is in order: with the summary of a last message all of it has been read."""
+    with Wire(mux.port()) as wire:
+        assert wire.greet().auth_plain(LAST, PASSWORD).code == 235
+        assert wire.submit(message()).code == 250
+    mux.summary(user=LAST)
+    log = collections.defaultdict(list)
+    for line in list(mux.lines):
+        log[line.get("upstream")].append(line)
+    status = {one["name"]: one for one in Door(mux).get("/api/upstreams")["upstreams"]}
+    for case in cases:
+        result = results[case.name]
+        if isinstance(result, Result):
+            lines = [line for name in case.faulty for line in log[name]]
+            result.failures = [line for line in lines if line["event"] in FAILURES]
+            result.opened = [line for line in lines if line["event"] == "breaker_opened"]
+            result.status = [status[name] for name in case.faulty]
+
+
+def outcomes_counted(mux):
+    return {outcome: count for outcome, count in Door(mux).get("/api/status")["messages"].items() if count}
+
+
+def outcomes_logged(mux):
+    return collections.Counter(line["outcome"] for line in mux.find("message"))
 
 
 def reply_of(fault):

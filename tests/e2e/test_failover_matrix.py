@@ -9,7 +9,7 @@ import dataclasses
 import pytest
 
 from certificates import server_context
-from matrix import PASSWORD, Case, read_table, reply_of, run_all
+from matrix import PASSWORD, Case, outcomes_counted, outcomes_logged, read_table, reply_of, run_all
 from wire import message, send_one
 
 VERDICTS = {
@@ -278,9 +278,14 @@ def expect_after_data(case):
 
 
 @pytest.fixture(scope="module")
-def results(module_stage, certificates):
+def matrix(module_stage, certificates):
     context = server_context(certificates.good)
     return run_all(module_stage, CASES, lambda: context, certificates.ca)
+
+
+@pytest.fixture(scope="module")
+def results(matrix):
+    return matrix[0]
 
 
 def test_matrix__has_a_line_for_each_phase_and_fault():
@@ -314,6 +319,35 @@ def test_matrix__fault(results, case):
     assert len(result.opened) == expected.opened
     if expected.told == (451, "4.4.1"):  # without a reply of a provider's own
         assert f"{name}: " in result.reply.text  # the reasons, by provider
+
+
+# What an attempt counts as, beside its quota, which is used where the provider has it or may have it.
+COUNTED = {"taken": "accepted", "unknown": "unknown"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_matrix__quota_counters_breaker_and_suspension(results, case):
+    expected = expect(case)
+    tried = [status for status in results[case.name].status if status["counts"]["attempts"]]
+    moves_on = case.row.verdict not in ("taken", "final", "unknown", "late")
+    assert len(tried) == (2 if case.position == "all" and moves_on else 1)
+    for status in tried:
+        counts = {key: count for key, count in status["counts"].items()
+                  if key in ("accepted", "unknown", "refused", "failed") and count}
+        name = COUNTED.get(case.row.verdict)
+        if name is None:
+            assert set(counts) <= {"refused", "failed"} and counts
+        else:
+            assert counts == {name: 1}
+        assert status["limits"][0]["used"] == (name is not None)
+        assert (status["counts"]["suspensions"], status["suspended_ms"] > 0) == (
+            (1, True) if case.row.verdict == "suspend" else (0, False))
+        assert status["breaker"] == ("open" if expected.opened else "closed")
+
+
+def test_matrix__the_log_and_the_counters_agree(matrix):
+    _, mux = matrix
+    assert outcomes_counted(mux) == outcomes_logged(mux)
 
 
 def test_failover__ehlo_refused_falls_back_to_helo(stage):

@@ -120,7 +120,7 @@ static void note_line(child *c, smx_slice line)
     (void)pthread_mutex_lock(&c->mutex);
     if (holds(line, " event=message ")) {
         note_message(c, line);
-    } else if (holds(line, " event=listening ")) {
+    } else if (!c->ready && holds(line, " event=listening ")) {
         uint64_t port = 0;
         smx_slice rest = slice_from(line, slice_search(line, slice_of_text(ADDRESS)));
         rest = slice_from(rest, rest.len == 0 ? 0 : sizeof(ADDRESS) - 1);
@@ -193,8 +193,9 @@ child *child_new(const child_options *o)
     (void)pthread_mutex_lock(&c->mutex);
     while (!c->ready && !c->ended)
         (void)pthread_cond_wait(&c->changed, &c->mutex);
+    bool is_up = c->ready && c->port != 0;
     (void)pthread_mutex_unlock(&c->mutex);
-    must(c->ready && c->port != 0, "the daemon did not start: see soak.log");
+    must(is_up, "the daemon did not start: see soak.log");
     return c;
 }
 
