@@ -12,6 +12,8 @@ typedef enum metric_place {
     PLACE_LIMIT,    /* of each limit of each upstream */
     PLACE_MESSAGE,  /* of each outcome of the multiplexer */
     PLACE_DELIVERY, /* of each outcome of each upstream */
+    PLACE_PHASE,    /* of each phase of each upstream */
+    PLACE_ROUTE,    /* of each limit of each route */
 } metric_place;
 
 typedef enum metric_form {
@@ -37,6 +39,8 @@ typedef struct metric {
 #define LISTENER(field)           PLACE_LISTENER, FORM_NUMBER, offsetof(admin_listener, field)
 #define UPSTREAM(form, field)     PLACE_UPSTREAM, FORM_##form, offsetof(admin_upstream, field)
 #define LIMIT(field)              PLACE_LIMIT, FORM_NUMBER, offsetof(admin_limit, field)
+#define ROUTE(field)              PLACE_ROUTE, FORM_NUMBER, offsetof(admin_limit, field)
+#define PHASE(field)              PLACE_PHASE, FORM_NUMBER, offsetof(admin_phase, field)
 #define COUNT(place, form, field) PLACE_##place, FORM_##form, offsetof(admin_count, field)
 #define PLAIN                     NULL, NULL
 
@@ -88,9 +92,13 @@ static const metric METRICS[] = {
     {"smtpmux_upstream_outcomes_total", "counter", UPSTREAM(NUMBER, refused), "outcome", "refused", ""},
     {"smtpmux_upstream_outcomes_total", "counter", UPSTREAM(NUMBER, failed), "outcome", "failed", ""},
     {"smtpmux_upstream_outcomes_total", "counter", UPSTREAM(NUMBER, unknown), "outcome", "unknown", ""},
+    {"smtpmux_attempt_failures_total", "counter", PHASE(not_taken), PLAIN, "Attempts whose message was not taken (refused, failed or unknown), by the phase that decided."},
     {"smtpmux_delivery_seconds", "histogram", COUNT(DELIVERY, HISTOGRAM, seconds), PLAIN, "Time of an attempt to deliver, by upstream and outcome."},
     {"smtpmux_upstream_limit_used", "gauge", LIMIT(used), PLAIN, "What is used of a limit of this upstream in its window."},
     {"smtpmux_upstream_limit", "gauge", LIMIT(limit), PLAIN, "The limit."},
+
+    {"smtpmux_route_limit_used", "gauge", ROUTE(used), PLAIN, "What is used of a limit of this route in its window."},
+    {"smtpmux_route_limit", "gauge", ROUTE(limit), PLAIN, "The limit."},
 };
 /* clang-format on */
 
@@ -235,14 +243,38 @@ static int write_counts(buffer *out, const sample *base, const admin_count *coun
     return error;
 }
 
-static int write_limits(buffer *out, const sample *base, const admin_upstream *u)
+static int write_limits(buffer *out, const sample *base, const admin_limit *limits, size_t count)
 {
     int error = 0;
-    for (size_t i = 0; i < u->limit_count && error == 0; i++) {
+    for (size_t i = 0; i < count && error == 0; i++) {
         sample s = *base;
-        s.base = &u->limits[i];
-        add_label(&s, "limit", u->limits[i].text);
+        s.base = &limits[i];
+        add_label(&s, "limit", limits[i].text);
         error = write_sample(out, &s);
+    }
+    return error;
+}
+
+static int write_phases(buffer *out, const sample *base, const admin_upstream *u)
+{
+    int error = 0;
+    for (size_t i = 0; i < u->phase_count && error == 0; i++) {
+        sample s = *base;
+        s.base = &u->phases[i];
+        add_label(&s, "phase", u->phases[i].phase);
+        error = write_sample(out, &s);
+    }
+    return error;
+}
+
+static int write_routes(buffer *out, const metric *m, const admin_status *status)
+{
+    int error = 0;
+    for (size_t i = 0; i < status->route_count && error == 0; i++) {
+        const admin_route_status *route = &status->routes[i];
+        sample s = {.metric = m};
+        add_label(&s, "route", route->name);
+        error = write_limits(out, &s, route->limits, route->limit_count);
     }
     return error;
 }
@@ -252,7 +284,9 @@ static int write_upstream(buffer *out, const metric *m, const admin_upstream *u)
     sample s = {.metric = m, .base = u};
     add_label(&s, "upstream", u->name);
     if (m->place == PLACE_LIMIT)
-        return write_limits(out, &s, u);
+        return write_limits(out, &s, u->limits, u->limit_count);
+    if (m->place == PLACE_PHASE)
+        return write_phases(out, &s, u);
     if (m->place == PLACE_DELIVERY)
         return write_counts(out, &s, u->deliveries, u->delivery_count);
     return write_sample(out, &s);
@@ -285,6 +319,8 @@ static int write_metric(buffer *out, const metric *m, const admin_status *status
         return write_sample(out, &s);
     case PLACE_LISTENER:
         return write_listeners(out, m, status);
+    case PLACE_ROUTE:
+        return write_routes(out, m, status);
     case PLACE_MESSAGE:
         return write_counts(out, &s, status->messages, status->message_count);
     default:

@@ -14,7 +14,13 @@ typedef struct admin_count {
     bool has_seconds;
 } admin_count;
 
-/* One limit of an upstream, "500 recipients/day". */
+/* Attempts that this phase decided against the message. */
+typedef struct admin_phase {
+    const char *phase;
+    uint64_t not_taken;
+} admin_phase;
+
+/* One limit of an upstream or a route, "500 recipients/day". */
 typedef struct admin_limit {
     const char *text;
     uint64_t used;
@@ -49,9 +55,18 @@ typedef struct admin_upstream {
     uint64_t suspensions;
     const admin_count *deliveries; /* attempts that ended, with how long they took */
     size_t delivery_count;
+    const admin_phase *phases;
+    size_t phase_count;
     const admin_limit *limits;
     size_t limit_count;
 } admin_upstream;
+
+/* One that has limits of its own. */
+typedef struct admin_route_status {
+    const char *name;
+    const admin_limit *limits;
+    size_t limit_count;
+} admin_route_status;
 
 typedef struct admin_listener {
     const char *listen;
@@ -91,6 +106,8 @@ typedef struct admin_status {
     size_t listener_count;
     const admin_upstream *upstreams;
     size_t upstream_count;
+    const admin_route_status *routes;
+    size_t route_count;
     const admin_count *messages; /* the multiplexer's outcomes */
     size_t message_count;
     arena memory;

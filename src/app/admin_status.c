@@ -41,10 +41,10 @@ static bool is_usable(upstream_usable usable)
     return usable == UPSTREAM_USABLE || usable == UPSTREAM_LEASING || usable == UPSTREAM_PACED;
 }
 
-static int fill_limits(admin_status *status, upstream *u, admin_upstream *to)
+static int fill_limits(admin_status *status, quota *q, const admin_limit **to, size_t *to_count)
 {
     quota_report reports[LIMITS_MAX];
-    size_t count = quota_reports(upstream_quota(u), clock_wall_ms(), reports, LIMITS_MAX);
+    size_t count = quota_reports(q, clock_wall_ms(), reports, LIMITS_MAX);
     count = count > LIMITS_MAX ? LIMITS_MAX : count;
     admin_limit *limits = arena_calloc(&status->memory, (count + 1) * sizeof(*limits));
     if (limits == NULL)
@@ -52,8 +52,8 @@ static int fill_limits(admin_status *status, upstream *u, admin_upstream *to)
     for (size_t i = 0; i < count; i++)
         limits[i] =
             (admin_limit){copy_text(status, reports[i].limit), reports[i].used, reports[i].amount};
-    to->limits = limits;
-    to->limit_count = count;
+    *to = limits;
+    *to_count = count;
     return 0;
 }
 
@@ -78,6 +78,20 @@ static int fill_deliveries(admin_status *status, const upstream *u, admin_upstre
     }
     to->deliveries = counts;
     to->delivery_count = COUNT;
+    return 0;
+}
+
+static int fill_phases(admin_status *status, const upstream *u, admin_upstream *to)
+{
+    admin_phase *phases = arena_calloc(&status->memory, SMX_CLIENT_PHASE_COUNT * sizeof(*phases));
+    if (phases == NULL)
+        return SMX_E_NOMEM;
+    for (size_t i = 0; i < SMX_CLIENT_PHASE_COUNT; i++) {
+        smx_client_phase phase = (smx_client_phase)i;
+        phases[i] = (admin_phase){smx_client_phase_text(phase), upstream_not_taken_total(u, phase)};
+    }
+    to->phases = phases;
+    to->phase_count = SMX_CLIENT_PHASE_COUNT;
     return 0;
 }
 
@@ -119,7 +133,9 @@ static int fill_upstream(admin_status *status, upstream *u, const upstream_optio
         .waiting = s.waiting,
     };
     fill_counts(u, to);
-    int error = fill_limits(status, u, to);
+    int error = fill_limits(status, upstream_quota(u), &to->limits, &to->limit_count);
+    if (error == 0)
+        error = fill_phases(status, u, to);
     return error == 0 ? fill_deliveries(status, u, to) : error;
 }
 
@@ -133,6 +149,23 @@ static int fill_upstreams(admin_status *status, const generation *g)
                               &all[i]);
     status->upstreams = all;
     status->upstream_count = count;
+    return error;
+}
+
+static int fill_routes(admin_status *status, const generation *g)
+{
+    size_t count = mux_route_count(g->mux);
+    admin_route_status *all = arena_calloc(&status->memory, (count + 1) * sizeof(*all));
+    int error = all == NULL ? SMX_E_NOMEM : 0;
+    for (size_t i = 0; i < count && error == 0; i++) {
+        quota *q = mux_route_quota(g->mux, i);
+        if (q == NULL)
+            continue;
+        admin_route_status *to = &all[status->route_count++];
+        to->name = copy_text(status, mux_route_name(g->mux, i));
+        error = fill_limits(status, q, &to->limits, &to->limit_count);
+    }
+    status->routes = all;
     return error;
 }
 
@@ -262,6 +295,8 @@ int admin_fill_status(void *arg, admin_status *status)
     generation *g = service_generation(t->service);
     fill_process(status, t, g);
     int error = fill_upstreams(status, g);
+    if (error == 0)
+        error = fill_routes(status, g);
     if (error == 0)
         error = fill_listeners(status, t->service, g->config);
     if (error == 0)

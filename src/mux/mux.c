@@ -6,6 +6,11 @@
 #include "mux/mux_internal.h"
 #include "mux/route.h"
 
+static quota *mux_quota(const mux_allowance *allowance)
+{
+    return allowance == NULL ? NULL : allowance->quota;
+}
+
 static int mux_fill_upstreams(mux *m)
 {
     m->upstreams = calloc(m->options->upstream_count + 1, sizeof(upstream *));
@@ -151,6 +156,21 @@ const upstream_options *mux_upstream_options(const mux *m, size_t index)
     return &m->options->upstreams[index];
 }
 
+size_t mux_route_count(const mux *m)
+{
+    return m->options->route_count;
+}
+
+const char *mux_route_name(const mux *m, size_t index)
+{
+    return m->options->routes[index].name;
+}
+
+quota *mux_route_quota(const mux *m, size_t index)
+{
+    return mux_quota(m->routes[index].allowance);
+}
+
 const char *mux_outcome_text(mux_outcome outcome)
 {
     static const char *const texts[] = {
@@ -162,11 +182,6 @@ const char *mux_outcome_text(mux_outcome outcome)
 }
 
 /* ---- plans ---- */
-
-static quota *mux_quota(const mux_allowance *allowance)
-{
-    return allowance == NULL ? NULL : allowance->quota;
-}
 
 void mux_resolve(const mux_user *user, const mux_route *route, mux_resolved *resolved)
 {

@@ -175,6 +175,10 @@ const smx_user *mux_find_user(void *arg, smx_slice name);
 size_t mux_upstream_count(const mux *m);
 upstream *mux_upstream(mux *m, size_t index);
 const upstream_options *mux_upstream_options(const mux *m, size_t index);
+size_t mux_route_count(const mux *m);
+const char *mux_route_name(const mux *m, size_t index);
+/* What a route has used of its own limits; NULL: it has none. Lives as the mux. */
+quota *mux_route_quota(const mux *m, size_t index);
 
 /* ---- the worker's part: pools, and deliveries under way ---- */
 

@@ -35,6 +35,8 @@ static void attempt_count(const upstream_attempt *attempt, const smx_client_resu
         [SMX_OUTCOME_GIVEN_UP] = UPSTREAM_COUNT_failed,
     };
     upstream_count(attempt->pool->upstream, counters[result->outcome]);
+    if (result->outcome != SMX_OUTCOME_ACCEPTED)
+        upstream_not_taken(attempt->pool->upstream, result->phase);
     upstream_took(attempt->pool->upstream, result->outcome,
                   attempt_now(attempt) - attempt->started);
 }

@@ -27,6 +27,7 @@ struct upstream {
     _Atomic uint64_t counts[UPSTREAM_COUNTER_COUNT];
     _Atomic uint32_t connections[UPSTREAM_CONNECTION_STATES];
     histogram took[SMX_OUTCOME_GIVEN_UP + 1];
+    _Atomic uint64_t not_taken[SMX_CLIENT_PHASE_COUNT];
     _Atomic uint32_t latency_us;
     _Atomic bool is_troubled; /* suspended, or its breaker is not closed */
     _Atomic uint64_t offered; /* by the last EHLO, with OFFERED_SEEN; 0: none was seen */
@@ -196,6 +197,16 @@ void upstream_took(upstream *u, smx_outcome outcome, uint64_t ms)
 void upstream_times(const upstream *u, smx_outcome outcome, histogram_view *view)
 {
     histogram_read(&u->took[outcome], view);
+}
+
+void upstream_not_taken(upstream *u, smx_client_phase phase)
+{
+    atomic_fetch_add_explicit(&u->not_taken[phase], 1, memory_order_relaxed);
+}
+
+uint64_t upstream_not_taken_total(const upstream *u, smx_client_phase phase)
+{
+    return atomic_load_explicit(&u->not_taken[phase], memory_order_relaxed);
 }
 
 void upstream_connection_moved(upstream *u, upstream_connection_state from,

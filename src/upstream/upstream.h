@@ -198,6 +198,10 @@ void upstream_count(upstream *u, upstream_counter counter);
 void upstream_took(upstream *u, smx_outcome outcome, uint64_t ms);
 void upstream_times(const upstream *u, smx_outcome outcome, histogram_view *view);
 
+/* An attempt whose message was not taken: refused, failed or unknown. By the phase that decided. */
+void upstream_not_taken(upstream *u, smx_client_phase phase);
+uint64_t upstream_not_taken_total(const upstream *u, smx_client_phase phase);
+
 /* Connections over all workers, by the list of their pool that they are on. */
 typedef enum upstream_connection_state {
     UPSTREAM_OPENING,

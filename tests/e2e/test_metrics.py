@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from harness import PEERS, wait_until
+from harness import APP, PEERS, wait_until
 from test_admin import Door, serve, submit
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
@@ -147,3 +147,39 @@ def test_metrics__200_parallel_scrapes_under_load(door):
     for thread in senders:
         thread.join()
     assert not failures, failures[:3]
+
+
+def test_metrics__failed_attempts_by_phase(stage, tmp_path):
+    """Over all phases they are the attempts whose message was not taken."""
+    lost = stage.provider({"connect": "refuse"})
+    door = Door(serve(stage, tmp_path, [{"url": lost.url, "breaker": {"failures": 100}},
+                                        stage.provider({"mail": "451 4.3.0 later"}),
+                                        stage.provider({"dot": ["451 4.3.0 later", None]}),
+                                        stage.provider()]))
+    for number in range(2):
+        assert submit(door.mux, f"m{number}").code == 250
+    values = parse(door.get("/metrics"))
+    failed = {labels: value for (name, labels), value in values.items()
+              if name == "smtpmux_attempt_failures_total" and value}
+    assert failed == {'upstream="p0",phase="connect"': 2, 'upstream="p1",phase="mail"': 2,
+                      'upstream="p2",phase="final"': 1}
+    for name in ("p0", "p1", "p2"):
+        assert sum(value for labels, value in failed.items() if f'"{name}"' in labels) == sum(
+            values["smtpmux_upstream_outcomes_total", f'upstream="{name}",outcome="{outcome}"']
+            for outcome in ("refused", "failed", "unknown"))
+
+
+def test_metrics__limits_of_routes_and_none_of_users(stage, tmp_path):
+    users = [{"email": APP, "upstreams": ["p0"], "limits": ["50 messages/day"]}]
+    door = Door(serve(stage, tmp_path, [stage.provider()], users=users, routes=[
+        {"name": "bulk", "match": {"user": "app@*"}, "upstreams": ["p0"],
+         "limits": ["100 recipients/day"]},
+        {"match": {"size": ">1MiB"}, "upstreams": ["p0"], "limits": ["7/hour"]},
+        {"name": "free", "match": {}, "upstreams": ["p0"]}]))
+    assert submit(door.mux).code == 250
+    values = parse(door.get("/metrics"))
+    limits = {key: value for key, value in values.items() if "limit=" in key[1]}
+    assert limits == {("smtpmux_route_limit_used", 'route="bulk",limit="100 recipients/day"'): 1,
+                      ("smtpmux_route_limit", 'route="bulk",limit="100 recipients/day"'): 100,
+                      ("smtpmux_route_limit_used", 'route="routes[1]",limit="7/hour"'): 0,
+                      ("smtpmux_route_limit", 'route="routes[1]",limit="7/hour"'): 7}

@@ -19,10 +19,14 @@ static void metrics__lines(void **state)
     admin_count counts[2] = {{.outcome = "delivered", .total = 3, .has_seconds = true},
                              {.outcome = "deferred"}};
     const admin_limit limit = {"500 recipients/day", 17, 500};
+    const admin_route_status route = {"bulk", &limit, 1};
+    const admin_phase phase = {"rcpt", 5};
     const admin_upstream u = {.name = "a\"b\\c\nd",
                               .breaker = "half-open",
                               .is_usable = true,
                               .suspended_ms = 61001,
+                              .phases = &phase,
+                              .phase_count = 1,
                               .limits = &limit,
                               .limit_count = 1,
                               .deliveries = counts,
@@ -33,6 +37,8 @@ static void metrics__lines(void **state)
                                  .listener_count = 1,
                                  .upstreams = &u,
                                  .upstream_count = 1,
+                                 .routes = &route,
+                                 .route_count = 1,
                                  .messages = counts,
                                  .message_count = 2};
     static const char *const WANTED[] = {
@@ -53,6 +59,9 @@ static void metrics__lines(void **state)
         "smtpmux_upstream_breaker{upstream=\"a\\\"b\\\\c\\nd\",state=\"open\"} 0",
         "smtpmux_upstream_breaker{upstream=\"a\\\"b\\\\c\\nd\",state=\"half-open\"} 1",
         "smtpmux_upstream_limit_used{upstream=\"a\\\"b\\\\c\\nd\",limit=\"500 recipients/day\"} 17",
+        "smtpmux_attempt_failures_total{upstream=\"a\\\"b\\\\c\\nd\",phase=\"rcpt\"} 5",
+        "smtpmux_route_limit_used{route=\"bulk\",limit=\"500 recipients/day\"} 17",
+        "smtpmux_route_limit{route=\"bulk\",limit=\"500 recipients/day\"} 500",
     };
     (void)state;
     histogram_add(&h, 0);
