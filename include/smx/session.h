@@ -46,6 +46,7 @@ enum { SMX_SERVER_SESSION_VERSION = 1 };
 typedef enum smx_bare_newline {
     SMX_BARE_NEWLINE_REJECT,    /* 550 5.5.2 at the dot, nothing of the message is handed on */
     SMX_BARE_NEWLINE_NORMALIZE, /* bare CR and bare LF each become CRLF; NUL is refused still */
+    SMX_BARE_NEWLINE_PASS, /* the transparent proxy only: octets pass as they are (smx/proxy.h) */
 } smx_bare_newline;
 
 /* Everything is copied by reference: strings and arrays must outlive the session. */

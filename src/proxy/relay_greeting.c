@@ -1,0 +1,161 @@
+/* Our own greeting of the upstream, before the client's first command goes on: EHLO with the client's
+ * name, STARTTLS, XCLIENT. Where nothing comes of it, its EHLO reply is the client's: the upstream then
+ * hears the client's EHLO once, as it came. */
+#include "proxy/relay_machine.h"
+
+static bool wants_tls(const relay *r)
+{
+    relay_tls tls = r->options->upstream_tls;
+    return (tls == RELAY_TLS_OFFERED || tls == RELAY_TLS_REQUIRED) && !r->upstream_tls;
+}
+
+static bool is_needed(const relay *r)
+{
+    return wants_tls(r) || r->xclient.len > 0;
+}
+
+static bool is_hello(const smx_command *command)
+{
+    return command->verb == SMX_VERB_EHLO || command->verb == SMX_VERB_LHLO;
+}
+
+/* Our EHLO, or the client's own line where it is one: with it go its octets. */
+static void send_hello(relay *r)
+{
+    relay_send_own(r, RELAY_KIND_OWN_HELLO, buffer_slice(&r->scratch));
+    r->greeting = RELAY_GREETING_HELLO;
+}
+
+static int write_hello(relay *r, const smx_command *command, smx_slice line)
+{
+    const char *verb = r->options->lmtp ? "LHLO" : "EHLO";
+    smx_slice name = command->verb == SMX_VERB_HELO ? command->argument : r->options->hostname;
+    buffer_clear(&r->scratch);
+    r->own_hello = is_hello(command);
+    if (is_hello(command))
+        return buffer_append(&r->scratch, line);
+    return buffer_printf(&r->scratch, "%s %.*s\r\n", verb, (int)name.len, name.data);
+}
+
+bool relay_greet(relay *r, const smx_command *command, smx_slice line, relay_event *event)
+{
+    (void)event;
+    if (r->greeting == RELAY_GREETING_NONE && !is_needed(r))
+        r->greeting = RELAY_GREETING_DONE;
+    if (r->greeting == RELAY_GREETING_DONE)
+        return true;
+    if (r->greeting != RELAY_GREETING_NONE || r->wait_count > 0)
+        return false;
+    if (write_hello(r, command, line) != 0)
+        relay_fail(r);
+    else
+        send_hello(r);
+    return false;
+}
+
+static void give_up(relay *r, const smx_reply *why)
+{
+    relay_cut(r);
+    relay_close(r, why);
+}
+
+/* Goes on with the client's command. */
+static void is_done(relay *r)
+{
+    r->greeting = RELAY_GREETING_DONE;
+}
+
+static void send_xclient(relay *r)
+{
+    buffer_clear(&r->scratch);
+    if (buffer_printf(&r->scratch, "XCLIENT %.*s\r\n", (int)r->xclient.len, r->xclient.data) != 0)
+        relay_fail(r);
+    else
+        relay_send_own(r, RELAY_KIND_OWN_XCLIENT, buffer_slice(&r->scratch));
+    r->xclient = (smx_slice){0};
+}
+
+/* The client's EHLO has this reply, as it came from the upstream. */
+static void pass_hello(relay *r, const smx_reply_lines *reply, relay_event *event)
+{
+    event->type = RELAY_REPLY;
+    event->kind = RELAY_KIND_HELLO;
+    r->skip_line = true;
+    if (reply->code / 100 != 2) {
+        r->greeting = RELAY_GREETING_NONE;
+        return;
+    }
+    is_done(r);
+    r->esmtp = true;
+    event->text = relay_filter_hello(r, reply);
+    if (event->text.len == 0)
+        relay_fail(r);
+}
+
+static void hello_refused(relay *r, const smx_reply_lines *reply, relay_event *event)
+{
+    if (r->own_hello)
+        pass_hello(r, reply, event);
+    else if (r->options->upstream_tls == RELAY_TLS_REQUIRED && !r->upstream_tls)
+        give_up(r, RELAY_SAY(UPSTREAM_CLEAR));
+    else
+        is_done(r);
+}
+
+static void hello_taken(relay *r, const smx_reply_lines *reply, relay_event *event)
+{
+    smx_capabilities capabilities;
+    smx_capabilities_parse(reply, &capabilities);
+    r->offered = capabilities.extensions;
+    if (wants_tls(r) && (r->offered & SMX_EXT_STARTTLS) != 0)
+        relay_send_own(r, RELAY_KIND_OWN_STARTTLS, SMX_SLICE("STARTTLS\r\n"));
+    else if (wants_tls(r) && r->options->upstream_tls == RELAY_TLS_REQUIRED)
+        give_up(r, RELAY_SAY(UPSTREAM_CLEAR));
+    else if (r->xclient.len > 0 && (r->offered & SMX_EXT_XCLIENT) != 0)
+        send_xclient(r);
+    else if (r->own_hello)
+        pass_hello(r, reply, event);
+    else
+        is_done(r);
+}
+
+/* Clear text stays only where TLS is not required, and where no handshake has failed. */
+static void starttls_answered(relay *r, const smx_reply_lines *reply)
+{
+    if (reply->code == 220) {
+        r->greeting = RELAY_GREETING_TLS;
+        r->secure_due = RELAY_UPSTREAM + 1;
+    } else if (r->options->upstream_tls == RELAY_TLS_REQUIRED) {
+        give_up(r, RELAY_SAY(UPSTREAM_CLEAR));
+    } else {
+        is_done(r);
+    }
+}
+
+void relay_greeting_reply(relay *r, const relay_wait *w, const smx_reply_lines *reply,
+                          relay_event *event)
+{
+    if (w->kind == RELAY_KIND_OWN_STARTTLS)
+        starttls_answered(r, reply);
+    else if (w->kind == RELAY_KIND_OWN_XCLIENT)
+        is_done(r);
+    else if (reply->code / 100 == 2)
+        hello_taken(r, reply, event);
+    else
+        hello_refused(r, reply, event);
+}
+
+/* Behind TLS the client's EHLO goes on as the first one; where XCLIENT is due it is ours once more. */
+void relay_greeting_secured(relay *r, int error, bool verified)
+{
+    if (error != 0) {
+        relay_cut(r);
+        r->cut_due = true;
+        relay_close(r, RELAY_SAY(UPSTREAM_TLS));
+        return;
+    }
+    r->upstream_tls = true;
+    r->upstream_verified = verified;
+    r->offered = 0;
+    r->greeting = r->xclient.len > 0 ? RELAY_GREETING_NONE : RELAY_GREETING_DONE;
+}
