@@ -173,10 +173,11 @@ SMX_API SMX_MUST_USE int smx_counters_new(smx_counters **counters);
 SMX_API void smx_counters_free(smx_counters *counters);
 
 typedef enum smx_listener_tls {
-    SMX_LISTENER_CLEAR,    /* off */
-    SMX_LISTENER_STARTTLS, /* offered */
-    SMX_LISTENER_REQUIRED, /* offered, and asked for before anything else */
-    SMX_LISTENER_IMPLICIT, /* from the first octet on */
+    SMX_LISTENER_CLEAR,       /* off */
+    SMX_LISTENER_STARTTLS,    /* offered */
+    SMX_LISTENER_REQUIRED,    /* offered, and asked for before anything else */
+    SMX_LISTENER_IMPLICIT,    /* from the first octet on */
+    SMX_LISTENER_PASSTHROUGH, /* not ours: a transparent proxy's server has it (smx/proxy.h) */
 } smx_listener_tls;
 
 typedef enum smx_listener_auth {

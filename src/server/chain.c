@@ -15,7 +15,7 @@
 static int chain_enter(smx_transaction *tx)
 {
     smx_server *server = tx->server;
-    tx->ticket = loop_next_ticket(server->loop);
+    tx->ticket = loop_next_ticket(server->front.loop);
     (void)pthread_mutex_lock(&server->mutex);
     int error = map_put_number(&server->waiting, tx->ticket, tx);
     (void)pthread_mutex_unlock(&server->mutex);
@@ -113,7 +113,7 @@ static void chain_walk(smx_transaction *tx)
 
 void chain_begin(smx_transaction *tx)
 {
-    int error = session_view_copy(&tx->memory, &tx->peer->view, &tx->session);
+    int error = session_view_copy(&tx->memory, &tx->peer->guest.view, &tx->session);
     if (error == 0)
         error = chain_enter(tx);
     if (error != 0)
@@ -123,16 +123,6 @@ void chain_begin(smx_transaction *tx)
 }
 
 /* ---- the reply ---- */
-
-static void chain_count(const server_listener *l, uint16_t code)
-{
-    if (code < 300)
-        server_count(l, accepted);
-    else if (code < 500)
-        server_count(l, deferred);
-    else
-        server_count(l, rejected);
-}
 
 /* LMTP: the one reply, once for each recipient (RFC 2033 section 4.2). */
 static int chain_answer_each(peer *p, smx_ticket ticket, const smx_reply *reply)
@@ -151,14 +141,14 @@ void chain_reply(smx_transaction *tx, const smx_reply *reply)
 {
     smx_server *server = tx->server;
     peer *p = tx->peer;
-    chain_count(tx->listener, reply->code);
+    front_count_reply(&tx->listener->entrance, reply->code);
     chain_forget(tx);
     if (p == NULL) {
         transaction_free(tx);
-        server_left(server);
+        front_left(&server->front);
         return;
     }
-    if (p->listener->options.lmtp) {
+    if (p->listener->entrance.options.lmtp) {
         smx_ticket ticket = p->ticket;
         p->ticket = 0;
         if (chain_answer_each(p, ticket, reply) != 0) {

@@ -54,7 +54,8 @@ smx_server *door_server(const server_door *door)
 int door_post(server_door *door, smx_loop_fn *fn, void *arg)
 {
     (void)pthread_mutex_lock(&door->mutex);
-    int error = door->server == NULL ? SMX_E_GONE : smx_loop_post(door->server->loop, fn, arg);
+    int error =
+        door->server == NULL ? SMX_E_GONE : smx_loop_post(door->server->front.loop, fn, arg);
     (void)pthread_mutex_unlock(&door->mutex);
     return error;
 }

@@ -1,12 +1,13 @@
 /* The server from the inside: its structs, and what each of its files gives to the others.
  *
- *   listen.c       accepts: a peer for each connection
- *   peer_begin.c   limits, implicit TLS, the machine
+ *   front.h        what it has in common with a proxy: listeners, limits, the lists of sessions
+ *   listen.c       listeners: the options of the machines
+ *   peer_begin.c   a peer for each connection, and its machine
  *   peer.c         one connection: connection <-> machine <-> events
  *   peer_events.c  what each event of the machine means; asks hooks
  *   peer_verdicts.c  what each phase's verdict means
  *   peer_body.c    octets of a message, through the hooks, into the transaction
- *   peer_auth.c, peer_password.c, peer_proxy_header.c, peer_xclient.c, trust.c
+ *   peer_auth.c, peer_password.c, peer_xclient.c, trust.c
  *   transaction.c  a message and its envelope; outlives its peer while its reply is awaited
  *   chain.c        middleware, handler, and their later answers
  *
@@ -19,61 +20,30 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
-#include "base/list.h"
 #include "base/map.h"
-#include "hook/runner.h"
-#include "net/listener.h"
 #include "sasl/sasl.h"
-#include "server/counters.h"
-#include "server/shared.h"
+#include "server/front.h"
 
 typedef struct peer peer;
 typedef struct server_door server_door;
 
 typedef struct server_listener {
+    entrance entrance; /* first */
     smx_server *server;
-    smx_listener_options options; /* with the defaults filled in */
-    smx_slice name;               /* as configured */
-    listener *socket;
-    tls_server *tls;     /* NULL: no TLS */
-    timer_entry refresh; /* looks at the certificates' files */
     smx_server_session_options session;
 } server_listener;
 
-enum { SERVER_NAME_MAX = 256 };
-
 struct smx_server {
-    smx_loop *loop;
+    front front;
     smx_server_options options;
-    char hostname[SERVER_NAME_MAX];
-    char banner[SERVER_NAME_MAX]; /* the text behind it */
-    bool owns_shared;
-    smx_shared *shared;
-    smx_hooks *hooks; /* NULL: there are none */
+    char banner[FRONT_NAME_MAX]; /* the text behind the host's name */
     server_door *door;
-    server_listener **listeners;
-    size_t listener_count;
-
-    list open;    /* peers by state */
-    list closing; /* their last octets are on their way */
     list transactions;
     map checks;            /* ticket of an AUTH to the peer whose password a thread looks at */
     pthread_mutex_t mutex; /* guards `waiting`, and of transactions what says so */
     map waiting;           /* ticket to the transaction whose reply is awaited */
 
-    uint32_t id_salt; /* of transactions' names */
-    uint32_t id_count;
     uint32_t auth_delay_ms; /* before a failure is told, times the failures so far */
-
-    bool stopping;
-    bool overdue;   /* the shutdown's time is over */
-    bool dismissed; /* no session may begin another message */
-    bool freed;
-    timer_entry deadline; /* of the shutdown */
-    void (*done)(void *arg);
-    void *done_arg;
-
-    smx_counters counters;
 };
 
 /* Whose answer a transaction awaits. */
@@ -82,8 +52,6 @@ typedef enum transaction_wait {
     TRANSACTION_WAITS_BEFORE,  /* a middleware's */
     TRANSACTION_WAITS_HANDLER, /* the handler's */
 } transaction_wait;
-
-enum { TRANSACTION_ID_MAX = 40 };
 
 struct smx_transaction {
     list_node node;
@@ -101,7 +69,7 @@ struct smx_transaction {
     smx_session_view session; /* a copy, made when the message is whole */
     uint64_t started;
     smx_slice id;
-    char id_text[TRANSACTION_ID_MAX];
+    char id_text[FRONT_ID_MAX];
 
     /* The body on its way in. */
     buffer chunk;              /* octets that wait for a hook */
@@ -134,49 +102,28 @@ typedef struct peer_exchange {
 } peer_exchange;
 
 struct peer {
-    list_node node;
+    guest guest;
     smx_server *server;
     server_listener *listener;
-    connection *connection;
     smx_server_session *machine; /* NULL: before the PROXY header or TLS, and when all is over */
     hook_session *hooks;
     smx_transaction *transaction; /* kept for the next one; NULL when idle */
     peer_exchange *exchange;      /* NULL: none */
-    smx_session_view view;
-    arena memory;       /* strings of the view that are the peer's own */
-    arena asked;        /* what hooks are asked about before MAIL */
-    smx_ticket ticket;  /* the machine's, that waits */
-    uint64_t setup_due; /* PROXY header, TLS handshake */
-    uint64_t auth_due;  /* a failure is told */
+    arena memory;                 /* strings of the view that are the peer's own */
+    arena asked;                  /* what hooks are asked about before MAIL */
+    smx_ticket ticket;            /* the machine's, that waits */
+    uint64_t auth_due;            /* a failure is told */
     uint64_t trim_due;
     uint8_t auth_failures;
-    bool counted;        /* as a connection */
-    bool client_counted; /* as one of its client's */
-    bool header_wanted;  /* a PROXY header has to come */
-    bool header_taken;   /* it has */
     bool may_xclient;
     bool asking;  /* hooks: nothing is read on */
     bool gone;    /* no more octets are wanted: the machine's last events are due */
     bool full;    /* the client does not read its replies: nothing is read of it */
     bool running; /* the machine is being fed */
-    smx_address counted_client;
 };
 
 /* ---- server.c ---- */
 
-/* One more, or one less, with the listener's server and with the listener's own counters. */
-#define server_count_by(l, name, step)                                                             \
-    do {                                                                                           \
-        const server_listener *counted_ = (l);                                                     \
-        (void)(counted_->server->counters.name += (step));                                         \
-        if (counted_->options.counters != NULL)                                                    \
-            (void)(counted_->options.counters->name += (step));                                    \
-    } while (0)
-#define server_count(l, name) server_count_by(l, name, 1)
-void server_log(const smx_server *server, smx_log_level level, const char *event, const peer *p,
-                const smx_log_field *fields, size_t count);
-/* A peer or a transaction is gone: goes on with the shutdown, or with the server's end. */
-void server_left(smx_server *server);
 const smx_user *server_find_user(const smx_server *server, smx_slice name);
 
 /* ---- door.c: the way back onto the loop, which may be closed ---- */
@@ -191,16 +138,14 @@ smx_server *door_server(const server_door *door);
 /* SMX_E_GONE when it is closed. Any thread. */
 SMX_MUST_USE int door_post(server_door *door, smx_loop_fn *fn, void *arg);
 
-/* ---- listen.c ---- */
-
-void server_listener_free(server_listener *l);
-
 /* ---- peer_begin.c ---- */
 
 /* Takes an accepted connection in. */
-void peer_new(server_listener *l, connection *c);
-/* The client is known: its limits, its machine, the banner. */
-void peer_begin(peer *p);
+void peer_new(entrance *e, connection *c);
+/* The PROXY header, of which these octets are the first. */
+size_t peer_header(peer *p, smx_slice in);
+/* Implicit TLS has begun, or failed. */
+void peer_secured_first(peer *p, int error);
 /* Begins the handshake of STARTTLS. */
 void peer_secure(peer *p);
 
@@ -219,10 +164,11 @@ void peer_answer(peer *p, const smx_reply *reply);
 void peer_refuse(peer *p, const smx_reply *reply);
 /* Without the machine: the peer is done with. */
 void peer_end(peer *p);
-void peer_shutdown(peer *p);
-/* The same if it is idle between two messages. */
-void peer_dismiss(peer *p);
 void peer_cut(peer *p);
+/* As front_owner has them; `dismiss`: if it is idle between two messages. */
+void peer_shut_down(guest *g);
+void peer_dismiss(guest *g);
+void peer_cut_guest(guest *g);
 
 /* ---- peer_events.c ---- */
 
@@ -265,11 +211,9 @@ void peer_set_user(peer *p, const smx_user *user);
 /* Ends in peer_auth_succeed or peer_auth_fail, now or later. */
 void peer_password_check(peer *p);
 
-/* ---- peer_proxy_header.c, peer_xclient.c, trust.c ---- */
+/* ---- peer_xclient.c, trust.c ---- */
 
-size_t peer_proxy_header(peer *p, smx_slice in);
 void peer_xclient(peer *p, const smx_xclient *xclient);
-bool trust_lists(const smx_network *networks, size_t count, const smx_address *client);
 /* A client of a trusted network is its user from the start. */
 void trust_apply(peer *p);
 

@@ -21,14 +21,14 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 void peer_set_deadline(peer *p)
 {
-    uint64_t due = earlier(p->setup_due, earlier(p->auth_due, p->trim_due));
+    uint64_t due = earlier(p->guest.setup_due, earlier(p->auth_due, p->trim_due));
     if (p->machine != NULL)
         due = earlier(due, smx_server_session_deadline(p->machine));
     if (p->hooks != NULL)
         due = earlier(due, hook_session_deadline(p->hooks));
     if (p->full)
-        due = earlier(due, loop_now(p->server->loop) + FULL_MS);
-    connection_set_deadline(p->connection, due);
+        due = earlier(due, loop_now(p->server->front.loop) + FULL_MS);
+    connection_set_deadline(p->guest.connection, due);
 }
 
 /* ---- the end ---- */
@@ -52,7 +52,7 @@ static void peer_drop(peer *p)
     p->machine = NULL;
     p->asking = false;
     p->ticket = 0;
-    p->setup_due = p->auth_due = p->trim_due = UINT64_MAX;
+    p->guest.setup_due = p->auth_due = p->trim_due = UINT64_MAX;
 }
 
 void peer_send_output(peer *p)
@@ -60,7 +60,7 @@ void peer_send_output(peer *p)
     smx_slice out = smx_server_session_output(p->machine);
     if (out.len == 0)
         return;
-    int error = connection_queue(p->connection, out);
+    int error = connection_queue(p->guest.connection, out);
     smx_server_session_sent(p->machine, out.len);
     if (error != 0)
         peer_cut(p);
@@ -72,17 +72,15 @@ void peer_end(peer *p)
         peer_send_output(p);
         peer_drop(p);
     }
-    if (p->node.owner != &p->server->closing)
-        list_move(&p->server->closing, &p->node);
-    connection_close(p->connection);
+    guest_closing(&p->guest);
+    connection_close(p->guest.connection);
 }
 
 void peer_cut(peer *p)
 {
     peer_drop(p);
-    if (p->node.owner != &p->server->closing)
-        list_move(&p->server->closing, &p->node);
-    connection_abort(p->connection);
+    guest_closing(&p->guest);
+    connection_abort(p->guest.connection);
 }
 
 /* What is left are the machine's last events; a hook that is still asked is heard no more. */
@@ -99,9 +97,9 @@ void peer_refuse(peer *p, const smx_reply *reply)
     size_t len;
     if (p->machine != NULL)
         peer_send_output(p);
-    int error = smx_reply_write(reply, p->view.esmtp, text, sizeof(text), &len);
+    int error = smx_reply_write(reply, p->guest.view.esmtp, text, sizeof(text), &len);
     if (error == 0)
-        error = connection_queue(p->connection, slice_of(text, len));
+        error = connection_queue(p->guest.connection, slice_of(text, len));
     if (error != 0)
         peer_cut(p);
     else if (p->machine != NULL)
@@ -110,7 +108,12 @@ void peer_refuse(peer *p, const smx_reply *reply)
         peer_end(p);
 }
 
-void peer_shutdown(peer *p)
+void peer_cut_guest(guest *g)
+{
+    peer_cut(list_member(g, peer, guest));
+}
+
+static void peer_shutdown(peer *p)
 {
     if (p->machine == NULL)
         peer_end(p);
@@ -120,8 +123,14 @@ void peer_shutdown(peer *p)
         peer_advance(p);
 }
 
-void peer_dismiss(peer *p)
+void peer_shut_down(guest *g)
 {
+    peer_shutdown(list_member(g, peer, guest));
+}
+
+void peer_dismiss(guest *g)
+{
+    peer *p = list_member(g, peer, guest);
     smx_server_session_info info;
     if (p->machine == NULL || p->asking)
         return;
@@ -147,10 +156,10 @@ void peer_answer(peer *p, const smx_reply *reply)
 /* A client that sends commands and reads no replies must not fill our memory. */
 static void peer_look_at_queue(peer *p)
 {
-    size_t queued = connection_queued(p->connection);
+    size_t queued = connection_queued(p->guest.connection);
     bool full = p->full ? queued >= CONNECTION_LOW : queued >= CONNECTION_HIGH;
     if (full != p->full)
-        connection_pause(p->connection, full);
+        connection_pause(p->guest.connection, full);
     p->full = full;
 }
 
@@ -160,9 +169,9 @@ static void peer_settle(peer *p)
     smx_server_session_info info;
     smx_server_session_get_info(p->machine, &info);
     bool waiting = info.waiting || p->asking;
-    connection_waiting(p->connection, waiting);
+    connection_waiting(p->guest.connection, waiting);
     bool idle = !waiting && !info.in_transaction && !info.receiving;
-    p->trim_due = idle ? loop_now(p->server->loop) + TRIM_MS : UINT64_MAX;
+    p->trim_due = idle ? loop_now(p->server->front.loop) + TRIM_MS : UINT64_MAX;
     peer_set_deadline(p);
 }
 
@@ -173,7 +182,7 @@ size_t peer_run(peer *p, smx_slice in)
     p->running = true;
     peer_body_go_on(p);
     while (p->machine != NULL && !p->asking && event.type != SMX_SERVER_NONE) {
-        uint64_t now = loop_now(p->server->loop);
+        uint64_t now = loop_now(p->server->front.loop);
         used += smx_server_session_feed(p->machine, now, slice_from(in, used), &event);
         peer_event(p, &event);
     }
@@ -192,7 +201,7 @@ void peer_advance(peer *p)
         return;
     (void)peer_run(p, (smx_slice){0});
     if (p->machine != NULL && p->ticket == 0 && !p->asking)
-        connection_resume(p->connection);
+        connection_resume(p->guest.connection);
 }
 
 static void peer_trim(peer *p)
@@ -210,8 +219,8 @@ static void peer_trim(peer *p)
 static size_t peer_on_data(void *owner, smx_slice in)
 {
     peer *p = owner;
-    if (p->header_wanted)
-        return peer_proxy_header(p, in);
+    if (p->guest.header_wanted)
+        return peer_header(p, in);
     return p->machine == NULL ? in.len : peer_run(p, in);
 }
 
@@ -235,21 +244,13 @@ static void peer_on_drained(void *owner)
 static void peer_on_secured(void *owner, int error)
 {
     peer *p = owner;
-    p->setup_due = UINT64_MAX;
-    if (error != 0) {
-        server_count(p->listener, tls_failures);
-        const smx_log_field why[] = {
-            {"error", slice_of_text(smx_error_text(error))},
-            {"tls", slice_of_text(connection_tls_problem(p->connection))},
-        };
-        server_log(p->server, SMX_LOG_INFO, "tls_failed", p, why, 2);
-    }
-    if (p->machine == NULL && error == 0) {
-        peer_begin(p);
-    } else if (p->machine == NULL) {
-        peer_end(p);
+    if (p->machine == NULL) {
+        peer_secured_first(p, error);
     } else {
-        smx_server_session_tls_done(p->machine, loop_now(p->server->loop), error);
+        p->guest.setup_due = UINT64_MAX;
+        if (error != 0)
+            guest_tls_failed(&p->guest, error);
+        smx_server_session_tls_done(p->machine, loop_now(p->server->front.loop), error);
         peer_view_refresh(p);
         peer_advance(p);
     }
@@ -258,8 +259,8 @@ static void peer_on_secured(void *owner, int error)
 static void peer_on_timeout(void *owner)
 {
     peer *p = owner;
-    uint64_t now = loop_now(p->server->loop);
-    if (now >= p->setup_due) {
+    uint64_t now = loop_now(p->server->front.loop);
+    if (now >= p->guest.setup_due) {
         peer_cut(p);
         return;
     }
@@ -281,16 +282,11 @@ static void peer_on_closed(void *owner)
     peer *p = owner;
     smx_server *server = p->server;
     peer_drop(p);
-    if (p->client_counted)
-        shared_leave_client(server->shared, &p->counted_client);
-    if (p->counted)
-        shared_leave(server->shared);
-    list_remove(&p->node);
-    server_count_by(p->listener, sessions, UINT64_MAX);
+    guest_leave(&p->guest);
     arena_free(&p->memory);
     arena_free(&p->asked);
     free(p);
-    server_left(server);
+    front_left(&server->front);
 }
 
 const connection_handler peer_handler = {

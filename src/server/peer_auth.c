@@ -12,9 +12,9 @@ enum { MAX_FAILURES = 3 };
 
 void peer_set_user(peer *p, const smx_user *user)
 {
-    p->view.account = user;
-    p->view.user = user == NULL ? (smx_slice){0} : user->name;
-    p->view.authenticated = user != NULL;
+    p->guest.view.account = user;
+    p->guest.view.user = user == NULL ? (smx_slice){0} : user->name;
+    p->guest.view.authenticated = user != NULL;
 }
 
 void peer_auth_drop(peer *p)
@@ -39,13 +39,13 @@ static void auth_end(peer *p, const smx_reply *reply)
 static void auth_log(const peer *p, smx_log_level level, const char *event)
 {
     const smx_log_field user = {"user", sasl_server_user(p->exchange->sasl)};
-    server_log(p->server, level, event, p, &user, 1);
+    front_log(&p->server->front, level, event, &p->guest, &user, 1);
 }
 
 void peer_auth_fail(peer *p)
 {
     uint64_t delay = (uint64_t)p->server->auth_delay_ms * ++p->auth_failures;
-    server_count(p->listener, auth_failures);
+    front_count(&p->listener->entrance, auth_failures);
     auth_log(p, SMX_LOG_WARN, "auth_failed");
     p->auth_due = p->exchange->started + delay;
 }
@@ -71,7 +71,7 @@ void peer_auth_decided(peer *p, const smx_verdict *verdict)
 {
     (void)verdict;
     peer_set_user(p, server_find_user(p->server, sasl_server_user(p->exchange->sasl)));
-    server_count(p->listener, auth_successes);
+    front_count(&p->listener->entrance, auth_successes);
     auth_log(p, SMX_LOG_INFO, "auth");
     auth_end(p, PEER_REPLY(AUTHENTICATED));
 }
@@ -130,7 +130,7 @@ static void (*const auth_steps[])(peer *p, const buffer *output) = {
 static void auth_step(peer *p, bool has_input, smx_slice input)
 {
     buffer output = {0};
-    p->exchange->started = loop_now(p->server->loop);
+    p->exchange->started = loop_now(p->server->front.loop);
     sasl_step step = sasl_server_step(p->exchange->sasl, has_input, input, &output);
     auth_steps[step](p, &output);
     buffer_free(&output);

@@ -21,7 +21,7 @@ static smx_hook_view peer_hook_view(const peer *p, smx_hook_phase phase, smx_sli
     smx_transaction *tx = phase < SMX_HOOK_MAIL ? NULL : p->transaction;
     return (smx_hook_view){
         .phase = phase,
-        .session = &p->view,
+        .session = &p->guest.view,
         .envelope = tx == NULL ? NULL : &tx->envelope,
         .rcpt = tx != NULL && phase == SMX_HOOK_RCPT ? &tx->rcpt : NULL,
         .message = tx != NULL && phase == SMX_HOOK_EOM ? tx->message : NULL,
@@ -92,14 +92,14 @@ static void event_helo(peer *p, const smx_server_event *event)
 static void event_starttls(peer *p, const smx_server_event *event)
 {
     (void)event;
-    peer_answer(p, p->listener->tls == NULL ? PEER_REPLY(NO_TLS) : PEER_REPLY(START_TLS));
+    peer_answer(p, p->listener->entrance.tls == NULL ? PEER_REPLY(NO_TLS) : PEER_REPLY(START_TLS));
 }
 
 static void event_tls(peer *p, const smx_server_event *event)
 {
     (void)event;
     /* Nothing that was said on clear text counts behind it (RFC 3207 section 4.2, ATTACKS 17). */
-    p->view.helo = (smx_slice){0};
+    p->guest.view.helo = (smx_slice){0};
     peer_set_user(p, NULL);
     trust_apply(p);
     peer_secure(p);
@@ -136,7 +136,7 @@ static const char *const close_texts[] = {
 static void event_close(peer *p, const smx_server_event *event)
 {
     const smx_log_field reason = {"reason", slice_of_text(close_texts[event->close_reason])};
-    server_log(p->server, SMX_LOG_DEBUG, "disconnect", p, &reason, 1);
+    front_log(&p->server->front, SMX_LOG_DEBUG, "disconnect", &p->guest, &reason, 1);
     peer_end(p);
 }
 
@@ -144,17 +144,17 @@ static void event_close(peer *p, const smx_server_event *event)
 
 static void event_mail(peer *p, const smx_server_event *event)
 {
-    if (p->server->dismissed) {
+    if (p->server->front.dismissed) {
         peer_answer(p, PEER_REPLY(DISMISSED));
         return;
     }
-    if (p->listener->options.auth == SMX_AUTH_REQUIRED && p->view.account == NULL) {
+    if (p->listener->entrance.options.auth == SMX_AUTH_REQUIRED && p->guest.view.account == NULL) {
         peer_answer(p, PEER_REPLY(AUTH_REQUIRED));
         return;
     }
     smx_mail mail = *event->mail;
     /* Whose word is this? Without a user to trust, nobody's (RFC 4954 section 5). */
-    if (mail.has_auth && p->view.account == NULL)
+    if (mail.has_auth && p->guest.view.account == NULL)
         mail.auth = SMX_SLICE("<>");
     smx_transaction *tx = transaction_begin(p, &mail);
     if (tx == NULL)
@@ -179,7 +179,8 @@ static void event_data(peer *p, const smx_server_event *event)
 {
     (void)event;
     const smx_verdict go_on = {.kind = SMX_CONTINUE};
-    if (shared_is_over_budget(p->server->shared) || transaction_open_message(p->transaction) != 0)
+    if (shared_is_over_budget(p->server->front.shared) ||
+        transaction_open_message(p->transaction) != 0)
         peer_answer(p, PEER_REPLY(NO_ROOM));
     else if (p->transaction->discard)
         peer_decided(p, SMX_HOOK_DATA, &go_on, NULL);
@@ -195,7 +196,7 @@ static void event_body(peer *p, const smx_server_event *event)
 static void event_eom(peer *p, const smx_server_event *event)
 {
     (void)event;
-    server_count(p->listener, transactions);
+    front_count(&p->listener->entrance, transactions);
     peer_body_end(p);
 }
 

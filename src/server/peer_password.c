@@ -65,7 +65,7 @@ static password_work *password_work_new(peer *p, smx_slice stored, smx_slice giv
         return NULL;
     work->door = door_share(p->server->door);
     work->ticket = p->ticket;
-    work->memory = p->server->shared->passwords;
+    work->memory = p->server->front.shared->passwords;
     if (arena_copy(&work->texts, stored, &work->stored) == 0 &&
         arena_copy(&work->texts, given, &work->given) == 0)
         return work;
@@ -76,7 +76,7 @@ static password_work *password_work_new(peer *p, smx_slice stored, smx_slice giv
 static int password_start(peer *p, smx_slice stored, smx_slice given)
 {
     smx_server *server = p->server;
-    pool *threads = shared_pool(server->shared);
+    pool *threads = shared_pool(server->front.shared);
     password_work *work = threads == NULL ? NULL : password_work_new(p, stored, given);
     if (work == NULL)
         return SMX_E_NOMEM;
@@ -100,7 +100,7 @@ void peer_password_check(peer *p)
     password_kind kind = password_kind_of(stored);
     if (kind == PASSWORD_NONE || kind == PASSWORD_CLEAR) {
         password_decided(p, password_is_right(stored, given));
-    } else if (password_memory_knows(p->server->shared->passwords, stored, given)) {
+    } else if (password_memory_knows(p->server->front.shared->passwords, stored, given)) {
         password_decided(p, true);
     } else if (password_start(p, stored, given) != 0) {
         peer_auth_drop(p);

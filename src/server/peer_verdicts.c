@@ -14,7 +14,7 @@ static bool refused(peer *p, smx_hook_phase phase, const smx_verdict *verdict)
         {"phase", slice_of_text(smx_hook_phase_text(phase))},
         {"text", reply.text},
     };
-    server_log(p->server, SMX_LOG_DEBUG, "refused", p, fields, 2);
+    front_log(&p->server->front, SMX_LOG_DEBUG, "refused", &p->guest, fields, 2);
     if (verdict->kind == SMX_DISCONNECT)
         peer_refuse(p, &reply);
     else
@@ -103,7 +103,7 @@ static void message_passes(peer *p)
         return;
     }
     const smx_log_field id = {"id", tx->id};
-    server_log(p->server, SMX_LOG_INFO, "discarded", p, &id, 1);
+    front_log(&p->server->front, SMX_LOG_INFO, "discarded", &p->guest, &id, 1);
     chain_reply(tx, PEER_REPLY(TAKEN));
 }
 

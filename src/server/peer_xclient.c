@@ -55,7 +55,7 @@ static int xclient_texts(peer *p, const smx_xclient *x, smx_session_view *view)
 
 void peer_xclient(peer *p, const smx_xclient *x)
 {
-    smx_session_view view = p->view;
+    smx_session_view view = p->guest.view;
     smx_slice login = x->given[SMX_XCLIENT_LOGIN] ? x->value[SMX_XCLIENT_LOGIN] : (smx_slice){0};
     const smx_user *user = login.len == 0 ? NULL : server_find_user(p->server, login);
     const smx_reply *reply = PEER_REPLY(XCLIENT_TAKEN);
@@ -66,7 +66,7 @@ void peer_xclient(peer *p, const smx_xclient *x)
     else if (xclient_texts(p, x, &view) != 0)
         reply = PEER_REPLY(NO_ROOM);
     if (reply == PEER_REPLY(XCLIENT_TAKEN)) {
-        p->view = view;
+        p->guest.view = view;
         peer_set_user(p, user);
     }
     peer_answer(p, reply);

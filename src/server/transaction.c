@@ -3,21 +3,12 @@
  * While mail comes in it is its peer's, who keeps the object for the next message. Once the chain
  * waits for somebody's answer it may outlive the peer; then it is freed with its reply. Everything
  * of one message lies in its arena. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "hook/apply.h"
 #include "mail/envelope.h"
 #include "server/internal.h"
-
-static void transaction_name(smx_transaction *tx)
-{
-    int len = snprintf(tx->id_text, sizeof(tx->id_text), "%011" PRIx64 "%06" PRIx32 "%" PRIx32,
-                       tx->started, tx->server->id_salt & 0xffffff, ++tx->server->id_count);
-    tx->id = slice_of(tx->id_text, (size_t)len);
-}
 
 static smx_transaction *transaction_new(peer *p)
 {
@@ -39,7 +30,7 @@ smx_transaction *transaction_begin(peer *p, const smx_mail *mail)
     if (tx == NULL || envelope_set_mail(&tx->envelope, &tx->memory, mail) != 0)
         return NULL;
     tx->started = clock_wall_ms();
-    transaction_name(tx);
+    tx->id = front_next_id(&p->server->front, tx->started, tx->id_text);
     return tx;
 }
 
@@ -89,7 +80,7 @@ int transaction_open_message(smx_transaction *tx)
 {
     const smx_message_options options = {
         .version = SMX_MESSAGE_VERSION,
-        .budget = tx->server->shared->budget,
+        .budget = tx->server->front.shared->budget,
         .temp_dir = tx->server->options.temp_dir,
     };
     return smx_message_new(&options, &tx->message);
@@ -158,7 +149,7 @@ int transaction_replace_body(smx_transaction *tx, smx_slice body)
 {
     const smx_message_options options = {
         .version = SMX_MESSAGE_VERSION,
-        .budget = tx->server->shared->budget,
+        .budget = tx->server->front.shared->budget,
         .temp_dir = tx->server->options.temp_dir,
     };
     smx_message *changed;
@@ -184,7 +175,7 @@ smx_message *smx_transaction_message(const smx_transaction *tx)
 
 const smx_session_view *smx_transaction_session(const smx_transaction *tx)
 {
-    return tx->ticket == 0 && tx->peer != NULL ? &tx->peer->view : &tx->session;
+    return tx->ticket == 0 && tx->peer != NULL ? &tx->peer->guest.view : &tx->session;
 }
 
 smx_slice smx_transaction_id(const smx_transaction *tx)
@@ -234,7 +225,7 @@ void *smx_transaction_value(const smx_transaction *tx)
 
 void *smx_transaction_listener_data(const smx_transaction *tx)
 {
-    return tx->listener->options.data;
+    return tx->listener->entrance.options.data;
 }
 
 smx_ticket smx_transaction_ticket(const smx_transaction *tx)

@@ -270,8 +270,8 @@ static void rig_on_closed(void *arg, smx_client *client, const smx_client_result
 static bool rig_is_quiet(const rig *r)
 {
     const upstream_pool *to = r->worker->pools[0];
-    size_t left = r->worker->deliveries.count + to->attempts.count + r->server->open.count +
-                  r->server->closing.count + r->server->transactions.count +
+    size_t left = r->worker->deliveries.count + to->attempts.count + r->server->front.open.count +
+                  r->server->front.closing.count + r->server->transactions.count +
                   r->provider->sessions.count;
     for (size_t i = 0; i < POOL_STATES; i++)
         if (i != POOL_IDLE)

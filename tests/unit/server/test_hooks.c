@@ -333,8 +333,8 @@ static void server_hooks__answer_for_a_client_that_went_away_is_gone(void **stat
 static void look_at_kept(void *arg)
 {
     fixture *f = arg;
-    const peer *p = list_member(f->server->open.first, peer, node);
-    f->data = (void *)connection_kept(p->connection);
+    const peer *p = list_member(f->server->front.open.first, peer, guest.node);
+    f->data = (void *)connection_kept(p->guest.connection);
 }
 
 static void server_hooks__little_is_read_while_an_answer_is_awaited(void **state)

@@ -438,7 +438,7 @@ static void server_session__idle_session_is_told_421_and_closed(void **state)
 static void look_for_buffers(void *arg)
 {
     fixture *f = arg;
-    const peer *p = list_member(f->server->open.first, peer, node);
+    const peer *p = list_member(f->server->front.open.first, peer, guest.node);
     if (p->transaction == NULL && p->trim_due == UINT64_MAX)
         f->data = f;
 }
@@ -465,9 +465,9 @@ typedef struct queue_look {
 static void look_at_queue(void *arg)
 {
     queue_look *look = arg;
-    const peer *p = list_member(look->f->server->open.first, peer, node);
+    const peer *p = list_member(look->f->server->front.open.first, peer, guest.node);
     look->full = p->full;
-    look->queued = connection_queued(p->connection);
+    look->queued = connection_queued(p->guest.connection);
 }
 
 enum { RECIPIENTS = 100, REPLIES = RECIPIENTS + 2 };
