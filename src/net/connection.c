@@ -314,13 +314,17 @@ int connection_send(connection *c, const smx_slice *pieces, size_t count, size_t
         error = SMX_E_CLOSED;
     if (error != 0)
         return error;
-    if (sent < all) {
-        c->want_drained = true;
-        if (connection_queued(c) < CONNECTION_LOW)
-            connection_tell_later(c, CONNECTION_TELL_DRAINED);
-    }
+    if (sent < all)
+        connection_want_drained(c);
     *taken = sent;
     return 0;
+}
+
+void connection_want_drained(connection *c)
+{
+    c->want_drained = true;
+    if (connection_queued(c) < CONNECTION_LOW)
+        connection_tell_later(c, CONNECTION_TELL_DRAINED);
 }
 
 void connection_flush(connection *c)

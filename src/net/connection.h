@@ -47,6 +47,7 @@ enum {
 typedef struct connection_target {
     endpoint to;
     const char *source; /* local address to bind, or NULL */
+    bool transparent;   /* ... which need not be this machine's (Linux: IP_TRANSPARENT) */
     uint8_t family;     /* 0: any, 4, 6 */
 } connection_target;
 
@@ -71,6 +72,9 @@ SMX_MUST_USE int connection_queue(connection *c, smx_slice octets);
  * who calls again at `drained`. */
 SMX_MUST_USE int connection_send(connection *c, const smx_slice *pieces, size_t count,
                                  size_t *taken);
+
+/* `drained` is to be called as after a connection_send that took less than all. */
+void connection_want_drained(connection *c);
 
 /* Hands the queue to the socket now rather than at the turn's end. */
 void connection_flush(connection *c);
@@ -114,6 +118,8 @@ typedef struct connection_tls_info {
 
 /* False when not in TLS. */
 bool connection_get_tls_info(const connection *c, connection_tls_info *info);
+/* The name that the client asked for (SNI); NULL: none. Lives as c. */
+const char *connection_tls_server_name(const connection *c);
 /* SHA-256 of the peer's SubjectPublicKeyInfo. SMX_E_STATE: there is no certificate of it. */
 enum { CONNECTION_KEY_DIGEST = 32 };
 SMX_MUST_USE int connection_get_key_digest(const connection *c,
@@ -135,5 +141,8 @@ smx_loop *connection_loop(const connection *c);
 const smx_address *connection_peer(const connection *c);
 const smx_address *connection_local(const connection *c);
 bool connection_is_tls(const connection *c);
+/* Where the client wanted to go, before a REDIRECT or TPROXY rule of this machine (Linux): the local
+ * address where there was none. */
+void connection_original_destination(const connection *c, smx_address *to);
 
 #endif

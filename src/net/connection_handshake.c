@@ -290,3 +290,8 @@ const char *connection_tls_problem(const connection *c)
 {
     return c->tls == NULL ? "" : c->tls->problem;
 }
+
+const char *connection_tls_server_name(const connection *c)
+{
+    return c->tls == NULL ? NULL : SSL_get_servername(c->tls->ssl, TLSEXT_NAMETYPE_host_name);
+}

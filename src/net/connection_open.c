@@ -2,9 +2,12 @@
  * a fresh handle, so that the failed one is closed and made again within the connection.
  */
 #include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "net/connection_internal.h"
 #include "net/resolver.h"
@@ -19,6 +22,7 @@ struct connection_opening {
     size_t count;
     size_t next;             /* address to try */
     resolver_address source; /* AF_UNSPEC: any */
+    bool transparent;        /* ... which may be another machine's */
     uint64_t deadline;
     timer_entry timer; /* of the attempt, or of resolving */
     uv_connect_t request;
@@ -92,12 +96,37 @@ static void opening_on_connected(uv_connect_t *request, int status)
         opening_attempt_failed(c, uv_error_map(status));
 }
 
+/* A socket that may bind any address (ip(7)); needs CAP_NET_ADMIN. */
+static int opening_make_transparent(connection *c)
+{
+    const int on = 1;
+    bool v4 = c->opening->source.any.sa_family == AF_INET;
+    int fd =
+        socket(c->opening->source.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return uv_translate_sys_error(errno);
+    int error = setsockopt(fd, v4 ? IPPROTO_IP : IPPROTO_IPV6,
+                           v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &on, sizeof(on)) != 0
+                    ? uv_translate_sys_error(errno)
+                    : uv_tcp_open(&c->uv.tcp, fd);
+    if (error != 0)
+        (void)close(fd);
+    return error;
+}
+
+static int opening_bind(connection *c)
+{
+    connection_opening *o = c->opening;
+    if (o->source.any.sa_family == AF_UNSPEC)
+        return 0;
+    int error = o->transparent ? opening_make_transparent(c) : 0;
+    return error != 0 ? error : uv_tcp_bind(&c->uv.tcp, &o->source.any, 0);
+}
+
 static int opening_connect(connection *c, const resolver_address *to)
 {
     connection_opening *o = c->opening;
-    int error = 0;
-    if (o->source.any.sa_family != AF_UNSPEC)
-        error = uv_tcp_bind(&c->uv.tcp, &o->source.any, 0);
+    int error = opening_bind(c);
     if (error == 0)
         error = uv_tcp_connect(&o->request, &c->uv.tcp, &to->any, opening_on_connected);
     return uv_error_map(error);
@@ -190,6 +219,7 @@ static int opening_begin(connection *c, const connection_target *target)
     connection_opening *o = c->opening;
     if (target->to.is_unix)
         return opening_begin_unix(c, target->to.host);
+    o->transparent = target->transparent;
     int error = opening_set_source(o, target->source);
     if (error != 0)
         return error;

@@ -36,6 +36,22 @@ void connection_socket_ready(connection *c)
         (void)uv_tcp_nodelay(&c->uv.tcp, 1);
 }
 
+/* What the tables of netfilter remember of a REDIRECT; TPROXY leaves the socket's own address. The
+ * numbers are the kernel's (linux/netfilter_ipv4.h and its sister for IPv6). */
+void connection_original_destination(const connection *c, smx_address *to)
+{
+    enum { ORIGINAL_DESTINATION = 80 };
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof(address);
+    uv_os_fd_t fd;
+    *to = c->local;
+    if (c->is_unix || uv_fileno(&c->uv.handle, &fd) != 0)
+        return;
+    int level = c->local.family == 6 ? IPPROTO_IPV6 : IPPROTO_IP;
+    if (getsockopt(fd, level, ORIGINAL_DESTINATION, &address, &size) == 0)
+        endpoint_address((const struct sockaddr *)(const void *)&address, to);
+}
+
 /* ---- reading ---- */
 
 static void socket_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)

@@ -71,6 +71,11 @@ static int listener_socket_problem(const endpoint *at, int error, problem *p)
         return problem_set(p, mapped,
                            "cannot listen on %.*s port %u: another program listens there",
                            LISTENER_HOST(at), at->port);
+    if (error == EPERM)
+        return problem_set(p, mapped,
+                           "cannot listen on %.*s port %u: a transparent listener needs the "
+                           "capability CAP_NET_ADMIN",
+                           LISTENER_HOST(at), at->port);
     if (error == EACCES)
         return problem_set(p, mapped,
                            "cannot listen on %.*s port %u: ports below 1024 need the capability "
@@ -111,8 +116,17 @@ static int listener_parse_address(const endpoint *at, listener_address *address,
                        LISTENER_HOST(at));
 }
 
+/* For the packets of a TPROXY rule (ip(7)). */
+static bool listener_set_transparent(int fd, sa_family_t family)
+{
+    const int on = 1;
+    return family == AF_INET6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on)) == 0
+                              : setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on)) == 0;
+}
+
 /* Opens and binds; the socket, or a negative errno. */
-static int listener_bind_tcp(const listener_address *address, socklen_t size, bool share)
+static int listener_bind_tcp(const listener_address *address, socklen_t size, bool share,
+                             bool transparent)
 {
     const int on = 1;
     int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -121,6 +135,8 @@ static int listener_bind_tcp(const listener_address *address, socklen_t size, bo
     bool ready = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0;
     if (address->any.sa_family == AF_INET6)
         ready = ready && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0;
+    if (transparent)
+        ready = ready && listener_set_transparent(fd, address->any.sa_family);
     if (share)
         ready = ready && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0;
     if (ready && bind(fd, &address->any, size) == 0)
@@ -134,7 +150,7 @@ static int listener_bind_tcp(const listener_address *address, socklen_t size, bo
  * out whether there is one. */
 static int listener_probe(const listener_address *address, socklen_t size)
 {
-    int fd = listener_bind_tcp(address, size, false);
+    int fd = listener_bind_tcp(address, size, false, false);
     if (fd < 0)
         return -fd;
     (void)close(fd);
@@ -154,7 +170,7 @@ static int listener_open_tcp(listener *l, const endpoint *at, const listener_opt
         if (error != 0)
             return listener_socket_problem(at, error, p);
     }
-    l->fd = listener_bind_tcp(&address, size, true);
+    l->fd = listener_bind_tcp(&address, size, true, options->transparent);
     return l->fd < 0 ? listener_socket_problem(at, -l->fd, p) : 0;
 }
 
@@ -336,6 +352,11 @@ int listener_start(listener *l)
 uint16_t listener_port(const listener *l)
 {
     return l->address.port;
+}
+
+const smx_address *listener_address_of(const listener *l)
+{
+    return &l->address;
 }
 
 int listener_fd(const listener *l)

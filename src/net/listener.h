@@ -17,6 +17,7 @@ typedef struct listener_options {
     int fd;           /* a listening socket that is open already (duplicated), or -1 */
     listener *adopts; /* whose socket is shared instead of opening one, or NULL: see listener_new */
     bool shared; /* another loop of this program listens here already: do not look for strangers */
+    bool transparent; /* connections to other machines' addresses are taken (Linux: TPROXY) */
     listener_paused_fn *paused; /* or NULL */
 } listener_options;
 
@@ -40,6 +41,8 @@ void listener_retire(listener *l);
 
 /* The port that it has; 0 for a Unix socket. */
 uint16_t listener_port(const listener *l);
+/* What it is bound to; the address may be the wildcard. */
+const smx_address *listener_address_of(const listener *l);
 /* The descriptor, for another loop's listener of the same Unix socket. */
 int listener_fd(const listener *l);
 
