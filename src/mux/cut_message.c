@@ -47,7 +47,7 @@ static int cut_compose_header(cut_through *cut)
     delivery *d = &cut->delivery;
     int error = cut_keep_header(cut);
     if (error == 0)
-        error = compose_begin(&d->sent, d->tx, d->worker->mux->options->hostname, &d->with.plan);
+        error = cut_begin_header(cut);
     cut->submission.stage = SMX_SUBMISSION_BODY;
     if (error == 0 && d->attempt != NULL)
         error = cut_compose(cut, delivery_options(d));

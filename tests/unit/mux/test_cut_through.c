@@ -20,6 +20,7 @@ typedef struct site {
     size_t taken;
     size_t recipients_taken;
     bool has_added_field;
+    bool has_other_body;
     upstream_options upstream;
     mux_choice choice;
     mux_user_options user;
@@ -68,6 +69,11 @@ static void site_on_message(void *arg, const sink_record *record)
     s->recipients_taken = record->envelope->recipient_count;
     s->has_added_field = smx_message_header(record->message, &header) == 0 &&
                          smx_field_find(header, SMX_SLICE("X-Added"), 0, &field);
+    char scratch[64];
+    smx_slice body = {NULL, 0};
+    s->has_other_body = smx_message_read(record->message, smx_message_body_offset(record->message),
+                                         scratch, sizeof(scratch), &body) == 0 &&
+                        slice_equal(body, SMX_SLICE("\r\nanother body\r\n"));
 }
 
 static int site_setup(void **state)
@@ -309,6 +315,25 @@ static void cut_through__a_recipient_that_a_hook_adds_gets_it_after_data(void **
     assert_int_equal(s->recipients_taken, 2);
 }
 
+static smx_verdict replace_body(void *arg, smx_hook_call *call)
+{
+    (void)arg;
+    assert_int_equal(smx_hook_replace_body(call, SMX_SLICE("another body\r\n")), 0);
+    return (smx_verdict){.kind = SMX_CONTINUE};
+}
+
+/* All of it comes in one turn: the header section was not even composed. */
+static void cut_through__a_body_that_a_hook_replaces_at_the_end_is_sent(void **state)
+{
+    site *s = *state;
+    s->changing_hook.flags = SMX_HOOK_HOLD;
+    s->changing_hook.phases[SMX_HOOK_EOM] = replace_body;
+    site_send(s);
+    assert_int_equal(s->code, 250);
+    assert_int_equal(s->taken, 1);
+    assert_true(s->has_other_body);
+}
+
 static smx_verdict refuse_before(void *arg, smx_transaction *tx)
 {
     (void)arg;
@@ -378,6 +403,7 @@ int main(void)
         CUT_TEST(cut_through__a_field_that_middleware_adds_is_sent_by_another_attempt),
         cmocka_unit_test(cut_through__a_field_that_a_hook_adds_is_in_the_only_attempt),
         CUT_TEST(cut_through__a_recipient_that_a_hook_adds_gets_it_after_data),
+        CUT_TEST(cut_through__a_body_that_a_hook_replaces_at_the_end_is_sent),
         CUT_TEST(cut_through__what_middleware_refuses_has_no_dot),
         cmocka_unit_test(cut_through__what_a_hook_discards_has_no_dot),
         CUT_TEST(cut_through__a_recipient_that_is_asked_for_at_the_end_is_given_up),
