@@ -48,6 +48,7 @@ struct upstream {
 /* ---- life ---- */
 
 static void upstream_recall(upstream *u);
+static bool upstream_grant(upstream *u);
 
 bool upstream_is_plain(const upstream *u)
 {
@@ -103,6 +104,8 @@ static void upstream_set(upstream *u, const upstream_options *options)
     upstream_forget_secret(u);
     u->secret = secret;
     u->permits_max = options->max_connections == 0 ? CONNECTIONS_DEFAULT : options->max_connections;
+    while (u->permits < u->permits_max && upstream_grant(u))
+        u->permits++;
     breaker_configure(&u->breaker, &options->breaker);
     upstream_unlock_changed(u);
 }
@@ -248,7 +251,8 @@ uint64_t upstream_suspend(upstream *u, uint64_t now, uint64_t ms, bool *is_new)
     (void)pthread_mutex_lock(&u->mutex);
     *is_new = u->suspended_until <= now;
     if (ms > 0) {
-        u->suspended_until = now + ms;
+        if (u->suspended_until < now + ms)
+            u->suspended_until = now + ms;
     } else if (*is_new) {
         u->suspension_ms = upstream_next_suspension(u);
         u->suspended_until = now + u->suspension_ms;
@@ -503,19 +507,30 @@ bool upstream_permit_take(upstream *u, upstream_waiter *waiter)
     return taken;
 }
 
+/* A permit goes to the first waiter. False: nobody waits, or there is no memory to tell. */
+static bool upstream_grant(upstream *u)
+{
+    list_node *first = u->waiters.first;
+    if (first == NULL)
+        return false;
+    const upstream_waiter *waiter = list_member(first, upstream_waiter, node);
+    list_remove(first); /* before the post: once posted the waiter may be gone at any time */
+    bool granted = smx_loop_post(waiter->holder->loop, waiter->granted, waiter->arg) == 0;
+    if (!granted)
+        list_prepend(&u->waiters, first);
+    return granted;
+}
+
+/* After a reload there may be more than there should. */
+static bool upstream_has_too_many(const upstream *u)
+{
+    return u->permits > u->permits_max;
+}
+
 void upstream_permit_give(upstream *u)
 {
     (void)pthread_mutex_lock(&u->mutex);
-    list_node *first = u->waiters.first;
-    upstream_waiter *waiter = first == NULL ? NULL : list_member(first, upstream_waiter, node);
-    bool granted = false;
-    if (waiter != NULL) {
-        list_remove(first); /* before the post: once posted the waiter may be gone at any time */
-        granted = smx_loop_post(waiter->holder->loop, waiter->granted, waiter->arg) == 0;
-        if (!granted)
-            list_prepend(&u->waiters, first);
-    }
-    if (!granted)
+    if (upstream_has_too_many(u) || !upstream_grant(u))
         u->permits--;
     (void)pthread_mutex_unlock(&u->mutex);
 }
@@ -536,7 +551,9 @@ upstream_next upstream_connection_free(upstream *u, upstream_holder *holder,
     (void)pthread_mutex_lock(&u->mutex);
     list_node *first = u->waiters.first;
     upstream_waiter *w = first == NULL ? NULL : list_member(first, upstream_waiter, node);
-    if (w == NULL) {
+    if (upstream_has_too_many(u)) {
+        next = UPSTREAM_NEXT_CLOSE;
+    } else if (w == NULL) {
         holder->idle++;
     } else if (w->holder == holder && !w->fresh) {
         list_remove(first);
