@@ -50,7 +50,8 @@ static void delivery_answer(delivery *d, const smx_reply *reply)
         timer_set(loop_timers(worker->loop), &d->again, loop_now(worker->loop) + ANSWER_AGAIN_MS);
         return;
     }
-    list_remove(&d->node);
+    if (d->cut == NULL)
+        list_remove(&d->node); /* else when its attempt has ended */
     if (error != 0 && worker->log != NULL) {
         smx_log_field fields[] = {{"reason", slice_of_text(smx_error_text(error))}};
         worker->log(worker->log_arg, SMX_LOG_ERROR, "reply_lost", 0, fields, 1);
