@@ -429,6 +429,8 @@ void delivery_interrupt(list_node *node)
 smx_reply delivery_limit_reply(const quota_verdict *verdict, buffer *text)
 {
     bool never = verdict->state == QUOTA_TOO_BIG;
+    if (verdict->state == QUOTA_LEASING)
+        return SMX_REPLY(451, 4, 3, 0, "what is used of your limit cannot be told, try later");
     smx_reply reply = never ? SMX_REPLY(550, 5, 7, 1, "more recipients than your limit allows")
                             : SMX_REPLY(450, 4, 7, 1, "your limit is used up, try later");
     if (buffer_printf(text,
