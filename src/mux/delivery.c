@@ -81,8 +81,22 @@ static void delivery_settle_limits(delivery *d, mux_outcome outcome)
     }
 }
 
+static smx_reply delivery_unknown(void)
+{
+    return SMX_REPLY(451, 4, 4, 2,
+                     "the provider was lost after it had the whole message: it may or may not have "
+                     "been delivered");
+}
+
+/* What one may have is not refused, put off or given up, whatever others said of it (DESIGN 4.4). */
 static void delivery_finish(delivery *d, mux_outcome outcome, const smx_reply *reply)
 {
+    const smx_reply unknown = delivery_unknown();
+    if (d->may_have_it != NULL && outcome != MUX_OUTCOME_DELIVERED) {
+        outcome = MUX_OUTCOME_UNKNOWN;
+        reply = &unknown;
+        d->record->upstream = d->may_have_it;
+    }
     delivery_settle_limits(d, outcome);
     d->record->outcome = outcome;
     d->record->has_outcome = true;
@@ -357,14 +371,12 @@ static void delivery_on_unknown(delivery *d, const upstream_result *result)
 {
     delivery_log_attempt(d, result, SMX_LOG_ERROR, "outcome_unknown");
     if (d->with.plan.on_unknown == MUX_UNKNOWN_FAILOVER && !d->worker->cut) {
-        d->temporary = true;
+        d->may_have_it = delivery_upstream_name(d);
         delivery_go_on(d);
         return;
     }
-    delivery_finish(d, MUX_OUTCOME_UNKNOWN,
-                    &SMX_REPLY(451, 4, 4, 2,
-                               "the provider was lost after it had the whole message: it may or "
-                               "may not have been delivered"));
+    const smx_reply unknown = delivery_unknown();
+    delivery_finish(d, MUX_OUTCOME_UNKNOWN, &unknown);
 }
 
 static void delivery_attempt_done(void *arg, const upstream_result *result)

@@ -27,7 +27,8 @@ typedef struct delivery {
     timer_entry again; /* when there was no memory for the reply: the reply */
     uint16_t code;
     smx_enhanced enhanced;
-    bool temporary; /* some upstream may take it later */
+    bool temporary;          /* some upstream may take it later */
+    const char *may_have_it; /* the upstream whose outcome is unknown while others are tried */
     bool client_gone;
     size_t limits_asked;     /* of the user's and the route's: reserved, or not needed */
     bool is_last_resort;     /* all breakers are open, and this is the one that is tried anyway */
