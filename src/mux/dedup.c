@@ -105,7 +105,7 @@ static void waiter_tell(dedup *d, waiter *w)
 
 static void dedup_tell_untold(dedup *d)
 {
-    for (size_t left = d->untold.count; left > 0; left--)
+    for (size_t left = d->untold.count; left > 0 && d->untold.first != NULL; left--)
         waiter_tell(d, list_member(d->untold.first, waiter, node));
 }
 
