@@ -86,7 +86,7 @@ def test_unsuitable__a_provider_that_cannot_take_it_is_passed_over(stage, lacks,
         assert wire.submit(message()).code == 250  # a small one of 7 bits
     assert "MAIL" in first.sessions[0].verbs()
     assert (len(first.taken), len(second.taken)) == (1, 1)
-    assert lacks in mux.find("attempt_failed")[0]["reason"]
+    assert lacks in mux.wait("attempt_failed")["reason"]
 
 
 def test_unsuitable__everywhere_is_a_refusal(stage):
