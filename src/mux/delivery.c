@@ -168,21 +168,9 @@ static bool delivery_has_other(const delivery *d, uint64_t now)
     return false;
 }
 
-/* Tells the record how an admitted attempt ended, and the log what that changed. */
 static void delivery_settle(delivery *d, const upstream_settlement *settlement)
 {
-    uint64_t until = 0;
-    upstream *u = delivery_upstream(d, d->next);
-    switch (upstream_settle(u, &d->admitted, settlement, &until)) {
-    case UPSTREAM_OPENED:
-        mux_tell_breaker(d->worker, u, "breaker_opened", until - settlement->now);
-        break;
-    case UPSTREAM_CLOSED:
-        mux_tell_breaker(d->worker, u, "breaker_closed", 0);
-        break;
-    case UPSTREAM_NO_NEWS:
-        break;
-    }
+    mux_settle(d->worker, delivery_upstream(d, d->next), &d->admitted, settlement);
 }
 
 static int delivery_try(delivery *d, uint64_t now)
@@ -276,35 +264,7 @@ void delivery_next(delivery *d)
 static void delivery_log_attempt(delivery *d, const upstream_result *result, smx_log_level level,
                                  const char *event)
 {
-    buffer reason = {0};
-    mux_worker *worker = d->worker;
-    if (worker->log != NULL && mux_report_reason(&reason, delivery_upstream_name(d), result) == 0) {
-        smx_log_field fields[] = {
-            {"id", smx_transaction_id(d->tx)},
-            {"upstream", slice_of_text(delivery_upstream_name(d))},
-            {"phase", slice_of_text(smx_client_phase_text(result->client->phase))},
-            {"reason", buffer_slice(&reason)},
-        };
-        worker->log(worker->log_arg, level, event, smx_transaction_session(d->tx)->id, fields,
-                    sizeof(fields) / sizeof(fields[0]));
-    }
-    buffer_free(&reason);
-}
-
-static void delivery_suspend(delivery *d, const upstream_result *result, uint32_t ms)
-{
-    bool is_new = false;
-    upstream *u = delivery_upstream(d, d->next);
-    uint64_t until = upstream_suspend(u, loop_now(d->worker->loop), ms, &is_new);
-    if (!is_new)
-        return;
-    buffer reason = {0};
-    delivery_log_attempt(d, result, SMX_LOG_ERROR, "upstream_suspended");
-    if (mux_report_reason(&reason, upstream_name(u), result) != 0)
-        buffer_clear(&reason);
-    alerts_send(d->worker->mux->state->alerts, ALERT_SUSPENDED, upstream_name(u),
-                buffer_slice(&reason), until);
-    buffer_free(&reason);
+    mux_log_attempt(d->worker, delivery_upstream(d, d->next), result, level, event, d->tx);
 }
 
 /* Keeps the first refusal: it is what the client is told if all the others refuse too. When memory is
@@ -346,7 +306,7 @@ void delivery_go_on(delivery *d)
 void delivery_on_next(delivery *d, const upstream_result *result, mux_classified c)
 {
     if (c.suspend)
-        delivery_suspend(d, result, c.suspend_ms);
+        mux_suspend(d->worker, delivery_upstream(d, d->next), result, c.suspend_ms, d->tx);
     else
         delivery_log_attempt(d, result, SMX_LOG_WARN, "attempt_failed");
     if (c.pause_ms > 0)

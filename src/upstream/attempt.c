@@ -56,12 +56,15 @@ static upstream_health attempt_health(const upstream_attempt *attempt, const smx
     return UPSTREAM_UNREACHED;
 }
 
-static void attempt_tell(upstream_attempt *attempt, const smx_client_result *result)
+void attempt_tell(upstream_attempt *attempt, const smx_client_result *result)
 {
     smx_client_info info = {0};
     if (attempt->connection != NULL)
         smx_client_get_info(attempt->connection->client, &info);
-    attempt_count(attempt, result);
+    if (attempt->is_probe)
+        probe_keeps_its_permit(attempt);
+    else
+        attempt_count(attempt, result);
     upstream_result told = {
         .client = result,
         .unsuitable = attempt->unsuitable,
@@ -242,12 +245,15 @@ static void attempt_timeout(timer_entry *self)
 attempt_use attempt_connection_ready(upstream_attempt *attempt, pool_connection *c)
 {
     smx_reply reply = {0};
-    attempt->unsuitable = attempt_judge(attempt, c->client, &reply);
+    if (!attempt->is_probe)
+        attempt->unsuitable = attempt_judge(attempt, c->client, &reply);
     pool_move(c, POOL_BUSY);
     attempt->connection = NULL;
     c->attempt = NULL;
     int error = 0;
-    if (attempt->unsuitable == NULL)
+    if (attempt->is_probe)
+        error = smx_client_noop(c->client);
+    else if (attempt->unsuitable == NULL)
         error = smx_client_submit(c->client, &attempt->request.submission);
     if (attempt->unsuitable == NULL && error == 0) {
         attempt->connection = c;
@@ -369,6 +375,10 @@ void attempt_start(upstream_attempt *attempt)
     attempt->tries++;
     if (!attempt->waiter.fresh && attempt_use_idle(attempt))
         return;
+    if (attempt->is_probe) {
+        probe_start(attempt);
+        return;
+    }
     attempt->waiting = !upstream_permit_take(attempt->pool->upstream, &attempt->waiter);
     if (attempt->waiting)
         attempt_arm(attempt);
@@ -376,8 +386,8 @@ void attempt_start(upstream_attempt *attempt)
         attempt_open(attempt);
 }
 
-int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
-                         upstream_attempt **out)
+int attempt_begin(upstream_pool *pool, const upstream_request *request, bool is_probe,
+                  upstream_attempt **out)
 {
     if (pool->ending || pool->cut)
         return SMX_E_CLOSED;
@@ -386,6 +396,7 @@ int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
         return SMX_E_NOMEM;
     attempt->pool = pool;
     attempt->request = *request;
+    attempt->is_probe = is_probe;
     attempt->started = loop_now(pool->loop);
     attempt->timer.fn = attempt_timeout;
     attempt->later.fn = attempt_later;
@@ -396,10 +407,17 @@ int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
                                         .fresh = request->fresh};
     attempt->retried_421 = request->fresh; /* the owner's own retry is the only one */
     list_append(&pool->attempts, &attempt->node);
-    upstream_count(pool->upstream, UPSTREAM_COUNT_attempts);
+    if (!is_probe)
+        upstream_count(pool->upstream, UPSTREAM_COUNT_attempts);
     *out = attempt;
     attempt_start(attempt);
     return 0;
+}
+
+int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
+                         upstream_attempt **attempt)
+{
+    return attempt_begin(pool, request, false, attempt);
 }
 
 void attempt_recipient(upstream_attempt *attempt, size_t index, const smx_reply *reply)

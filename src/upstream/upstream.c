@@ -30,7 +30,9 @@ struct upstream {
     _Atomic uint64_t not_taken[SMX_CLIENT_PHASE_COUNT];
     _Atomic uint32_t latency_us;
     _Atomic bool is_troubled; /* suspended, or its breaker is not closed */
-    _Atomic uint64_t offered; /* by the last EHLO, with OFFERED_SEEN; 0: none was seen */
+    _Atomic uint32_t probe_ms;
+    _Atomic uint64_t probe_due; /* meant for `probe_ms` other than 0 */
+    _Atomic uint64_t offered;   /* by the last EHLO, with OFFERED_SEEN; 0: none was seen */
     store *store;
     quota *quota;             /* locks itself */
     pthread_mutex_t mutex;    /* guards what follows */
@@ -49,6 +51,24 @@ struct upstream {
 
 static void upstream_recall(upstream *u);
 static bool upstream_grant(upstream *u);
+
+/* From now on, for the configured time. */
+static void upstream_begin_probe_time(upstream *u, uint64_t now)
+{
+    atomic_store_explicit(&u->probe_due,
+                          now + atomic_load_explicit(&u->probe_ms, memory_order_relaxed),
+                          memory_order_relaxed);
+}
+
+/* A message was tried. A probe under way keeps others off for longer than that. Under the mutex, beside
+ * which only claims are made. */
+static void upstream_put_probe_off(upstream *u, uint64_t now)
+{
+    uint64_t next = now + atomic_load_explicit(&u->probe_ms, memory_order_relaxed);
+    uint64_t due = atomic_load_explicit(&u->probe_due, memory_order_relaxed);
+    if (due < next)
+        (void)atomic_compare_exchange_strong(&u->probe_due, &due, next);
+}
 
 bool upstream_is_plain(const upstream *u)
 {
@@ -107,6 +127,8 @@ static void upstream_set(upstream *u, const upstream_options *options)
     while (u->permits < u->permits_max && upstream_grant(u))
         u->permits++;
     breaker_configure(&u->breaker, &options->breaker);
+    if (atomic_exchange(&u->probe_ms, options->probe_ms) != options->probe_ms)
+        upstream_begin_probe_time(u, clock_monotonic_ms());
     upstream_unlock_changed(u);
 }
 
@@ -301,9 +323,21 @@ static void upstream_admit_quota(upstream *u, const upstream_ask *ask, upstream_
         breaker_give_back(&u->breaker);
 }
 
+/* A probe that is refused comes when the breaker's pause ends, if that is sooner. A suspension is
+ * looked at in between, since an operator may end it. */
+static void upstream_put_probe_off_until(upstream *u, uint64_t now, const upstream_admission *a)
+{
+    uint64_t next = now + atomic_load_explicit(&u->probe_ms, memory_order_relaxed);
+    if (a->usable == UPSTREAM_USABLE)
+        return;
+    if (a->until > now && a->until < next)
+        next = a->until;
+    atomic_store_explicit(&u->probe_due, next, memory_order_relaxed);
+}
+
 void upstream_admit(upstream *u, const upstream_ask *ask, upstream_admission *admission)
 {
-    *admission = (upstream_admission){.usable = UPSTREAM_USABLE};
+    *admission = (upstream_admission){.usable = UPSTREAM_USABLE, .is_for_probe = ask->is_for_probe};
     (void)pthread_mutex_lock(&u->mutex);
     if (u->suspended_until > ask->now) {
         admission->usable = UPSTREAM_SUSPENDED;
@@ -316,8 +350,12 @@ void upstream_admit(upstream *u, const upstream_ask *ask, upstream_admission *ad
             admission->until = u->breaker.state == BREAKER_OPEN ? u->breaker.until : 0;
         }
     }
-    if (admission->usable == UPSTREAM_USABLE)
+    if (ask->is_for_probe)
+        upstream_put_probe_off_until(u, ask->now, admission);
+    else if (admission->usable == UPSTREAM_USABLE)
         upstream_admit_quota(u, ask, admission);
+    if (!ask->is_for_probe && admission->usable == UPSTREAM_USABLE)
+        upstream_put_probe_off(u, ask->now);
     (void)pthread_mutex_unlock(&u->mutex);
 }
 
@@ -348,12 +386,33 @@ upstream_news upstream_settle(upstream *u, upstream_admission *admission,
         upstream_learn_latency(u, settlement->took_ms);
     }
     *until = u->breaker.until;
+    if (admission->is_for_probe)
+        upstream_begin_probe_time(u, settlement->now);
+    else
+        upstream_put_probe_off(u, settlement->now);
     upstream_unlock_changed(u);
     if (settlement->counts)
         quota_commit(u->quota, clock_wall_ms(), &admission->reservation);
     else
         quota_release(u->quota, &admission->reservation);
     return news;
+}
+
+/* ---- the active probe ---- */
+
+uint64_t upstream_probe_due(const upstream *u)
+{
+    if (atomic_load_explicit(&u->probe_ms, memory_order_relaxed) == 0)
+        return UINT64_MAX;
+    return atomic_load_explicit(&u->probe_due, memory_order_relaxed);
+}
+
+/* Until it is settled nobody else finds it due. */
+bool upstream_probe_claim(upstream *u, uint64_t now)
+{
+    uint64_t due = upstream_probe_due(u);
+    uint64_t next = now + UPSTREAM_PROBE_MS + atomic_load(&u->probe_ms);
+    return due <= now && atomic_compare_exchange_strong(&u->probe_due, &due, next);
 }
 
 uint32_t upstream_latency_us(const upstream *u)
@@ -503,6 +562,16 @@ bool upstream_permit_take(upstream *u, upstream_waiter *waiter)
         list_append(&u->waiters, &waiter->node);
         upstream_ask_release(u);
     }
+    (void)pthread_mutex_unlock(&u->mutex);
+    return taken;
+}
+
+bool upstream_permit_try(upstream *u, upstream_holder *holder)
+{
+    (void)pthread_mutex_lock(&u->mutex);
+    bool taken = u->permits < u->permits_max;
+    u->permits += taken;
+    holder->idle += taken;
     (void)pthread_mutex_unlock(&u->mutex);
     return taken;
 }
