@@ -616,20 +616,18 @@ bool upstream_permit_cancel(upstream *u, upstream_waiter *waiter)
 upstream_next upstream_connection_free(upstream *u, upstream_holder *holder,
                                        upstream_waiter **waiter)
 {
-    upstream_next next = UPSTREAM_NEXT_IDLE;
+    upstream_next next = UPSTREAM_NEXT_CLOSE;
     (void)pthread_mutex_lock(&u->mutex);
     list_node *first = u->waiters.first;
     upstream_waiter *w = first == NULL ? NULL : list_member(first, upstream_waiter, node);
-    if (upstream_has_too_many(u)) {
-        next = UPSTREAM_NEXT_CLOSE;
-    } else if (w == NULL) {
+    bool is_kept = !upstream_has_too_many(u);
+    if (is_kept && w == NULL) {
         holder->idle++;
-    } else if (w->holder == holder && !w->fresh) {
+        next = UPSTREAM_NEXT_IDLE;
+    } else if (is_kept && w->holder == holder && !w->fresh) {
         list_remove(first);
         *waiter = w;
         next = UPSTREAM_NEXT_WAITER;
-    } else {
-        next = UPSTREAM_NEXT_CLOSE;
     }
     (void)pthread_mutex_unlock(&u->mutex);
     return next;
