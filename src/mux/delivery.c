@@ -303,14 +303,19 @@ void delivery_go_on(delivery *d)
     delivery_next(d);
 }
 
-void delivery_on_next(delivery *d, const upstream_result *result, mux_classified c)
+void delivery_heed(delivery *d, const upstream_result *result, mux_classified c)
 {
     if (c.suspend)
         mux_suspend(d->worker, delivery_upstream(d, d->next), result, c.suspend_ms, d->tx);
-    else
-        delivery_log_attempt(d, result, SMX_LOG_WARN, "attempt_failed");
     if (c.pause_ms > 0)
         upstream_pause(delivery_upstream(d, d->next), c.pause_ms);
+}
+
+void delivery_on_next(delivery *d, const upstream_result *result, mux_classified c)
+{
+    delivery_heed(d, result, c);
+    if (!c.suspend)
+        delivery_log_attempt(d, result, SMX_LOG_WARN, "attempt_failed");
     if (c.permanent)
         delivery_keep_refusal(d, result);
     else

@@ -51,6 +51,8 @@ const upstream_options *delivery_options(const delivery *d);
 void delivery_reserve(void *arg);
 /* Tries the next usable one, from `next` on; without one the delivery is over. */
 void delivery_next(delivery *d);
+/* What a reply says of the upstream itself: it is suspended, or its quota paused. */
+void delivery_heed(delivery *d, const upstream_result *result, mux_classified c);
 /* The one whose turn it is was tried in vain. */
 void delivery_go_on(delivery *d);
 /* The same, and tells the log, the record and the client why. */

@@ -114,6 +114,21 @@ def test_recipients__behind_a_promise_the_upstreams_own_reply_counts(stage, seco
     assert (len(one.taken), two.connections) == (1, 0)
 
 
+@pytest.mark.parametrize("reply", ["535 5.7.8 who are you", "550 5.4.5 Daily user sending limit exceeded."])
+def test_recipients__what_a_reply_behind_a_promise_says_of_the_upstream_is_heeded(stage, reply):
+    """It is this recipient's own reply, and the next message goes elsewhere."""
+    one, two = stage.provider({"rcpt": to(b=reply)}), stage.provider()
+    mux = cut_through(stage, [{"url": one.url, "profile": "gmail"}, two])
+    with Wire(mux.port()) as wire:
+        wire.greet().command("MAIL FROM:<from@example.com>")
+        assert recipients(wire, "a", "b") == [250, int(reply[:3])]
+        assert wire.command("DATA").code == 354
+        wire.send(stuffed(message()))
+        assert wire.reply().code == 250
+        assert wire.submit(message()).code == 250
+    assert (len(one.taken), len(two.taken)) == (1, 1)
+
+
 def test_recipients__without_a_reachable_upstream_there_is_no_promise(stage):
     one = stage.provider({"connect": "refuse"})
     two = stage.provider({"mail": "451 4.3.0 not now"})
