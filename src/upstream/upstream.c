@@ -599,8 +599,11 @@ static bool upstream_has_too_many(const upstream *u)
 void upstream_permit_give(upstream *u)
 {
     (void)pthread_mutex_lock(&u->mutex);
-    if (upstream_has_too_many(u) || !upstream_grant(u))
+    bool had_too_many = upstream_has_too_many(u);
+    if (had_too_many || !upstream_grant(u))
         u->permits--;
+    if (had_too_many && u->waiters.first != NULL)
+        upstream_ask_release(u); /* whoever waits has asked for this one alone */
     (void)pthread_mutex_unlock(&u->mutex);
 }
 

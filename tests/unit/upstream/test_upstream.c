@@ -173,6 +173,52 @@ static void upstream_permit__a_reload_that_allows_fewer_is_kept_though_somebody_
     upstream_free(u);
 }
 
+typedef struct spare {
+    upstream *upstream;
+    upstream_holder holder;
+} spare;
+
+/* A pool closes one of its idle connections. */
+static void spare_release(void *arg)
+{
+    spare *s = arg;
+    upstream_connection_taken(s->upstream, &s->holder);
+    upstream_holder_answer(s->upstream, &s->holder, true);
+    upstream_permit_give(s->upstream);
+}
+
+static void upstream_permit__a_reload_that_allows_fewer_than_are_idle_leaves_nobody_waiting(
+    void **state)
+{
+    (void)state;
+    upstream_options options;
+    upstream_waiter *next = NULL;
+    smx_loop *loop = NULL;
+    int turn = 0;
+    assert_int_equal(smx_loop_new(NULL, &loop), 0);
+    upstream *u = upstream_with(&options, 3);
+    spare s = {.upstream = u};
+    s.holder = (upstream_holder){.loop = loop, .release = spare_release, .arg = &s};
+    upstream_holder_add(u, &s.holder);
+    upstream_waiter owner = {.holder = &s.holder};
+    for (size_t i = 0; i < 3; i++)
+        assert_true(upstream_permit_take(u, &owner));
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(upstream_connection_free(u, &s.holder, &next), UPSTREAM_NEXT_IDLE);
+    options.max_connections = 1;
+    upstream_configure(u, &options);
+    upstream_holder other = {.loop = loop};
+    waiting w = {.loop = loop, .turn = &turn, .last = true};
+    w.waiter = (upstream_waiter){.holder = &other, .granted = on_granted, .arg = &w};
+    assert_false(upstream_permit_take(u, &w.waiter));
+    smx_loop_run(loop);
+    assert_int_equal(w.granted, 1);
+    assert_int_equal(s.holder.idle, 0);
+    upstream_holder_remove(u, &s.holder);
+    smx_loop_free(loop);
+    upstream_free(u);
+}
+
 static upstream_usable usable_at(upstream *u, uint64_t now)
 {
     upstream_status status;
@@ -252,6 +298,8 @@ int main(void)
         cmocka_unit_test(upstream_suspension__doubles_up_to_six_hours),
         cmocka_unit_test(upstream_permit__a_reload_that_allows_more_serves_those_who_wait),
         cmocka_unit_test(upstream_permit__a_reload_that_allows_fewer_is_kept_though_somebody_waits),
+        cmocka_unit_test(
+            upstream_permit__a_reload_that_allows_fewer_than_are_idle_leaves_nobody_waiting),
         cmocka_unit_test(upstream_suspension__is_not_made_shorter),
         cmocka_unit_test(upstream_breaker__a_probe_in_vain_opens_it_whatever_a_reload_said),
     };
