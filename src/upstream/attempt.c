@@ -116,11 +116,15 @@ static uint64_t attempt_size(const smx_submission *s)
 }
 
 /* RFC 8689 section 4.2.1: onward in TLS that is verified, to a server that does the same. */
-static bool attempt_keeps_tls(const smx_client *client, const smx_capabilities *offered)
+static upstream_offer attempt_offer(const smx_client *client)
 {
     smx_client_info info;
+    const smx_capabilities *offered = smx_client_capabilities(client);
+    upstream_offer offer = {offered->extensions, offered->max_size};
     smx_client_get_info(client, &info);
-    return (offered->extensions & SMX_EXT_REQUIRETLS) != 0 && info.tls && info.verified;
+    if (!info.tls || !info.verified)
+        offer.extensions &= ~(smx_extensions)SMX_EXT_REQUIRETLS;
+    return offer;
 }
 
 /* A server without DSN tells of failures anyway; only other wishes would be lost there. */
@@ -132,35 +136,24 @@ static bool attempt_needs_dsn(const smx_envelope *envelope)
     return false;
 }
 
-/* What a client is told when no upstream is able to. */
+static upstream_needs attempt_needs(const smx_submission *s)
+{
+    const smx_mail *mail = &s->envelope->mail;
+    return (upstream_needs){
+        .size = attempt_size(s),
+        .eight_bit = mail->body == SMX_BODY_8BITMIME,
+        .smtputf8 = mail->smtputf8,
+        .requiretls = mail->requiretls,
+        .dsn = attempt_needs_dsn(s->envelope),
+    };
+}
+
+/* NULL: it is able to. */
 static const char *attempt_judge(const upstream_attempt *attempt, const smx_client *client,
                                  smx_reply *reply)
 {
-    const smx_capabilities *offered = smx_client_capabilities(client);
-    const smx_submission *s = &attempt->request.submission;
-    const smx_mail *mail = &s->envelope->mail;
-    uint64_t size = attempt_size(s);
-    if (offered->max_size != 0 && size > offered->max_size) {
-        *reply = SMX_REPLY(552, 5, 3, 4, "the message is larger than any provider takes");
-        return "the message is larger than its SIZE";
-    }
-    if (mail->body == SMX_BODY_8BITMIME && (offered->extensions & SMX_EXT_8BITMIME) == 0) {
-        *reply = SMX_REPLY(554, 5, 6, 3, "no provider takes 8-bit messages");
-        return "it does not offer 8BITMIME";
-    }
-    if (mail->smtputf8 && (offered->extensions & SMX_EXT_SMTPUTF8) == 0) {
-        *reply = SMX_REPLY(550, 5, 6, 7, "no provider takes internationalized addresses");
-        return "it does not offer SMTPUTF8";
-    }
-    if (mail->requiretls && !attempt_keeps_tls(client, offered)) {
-        *reply = SMX_REPLY(550, 5, 7, 30, "no provider offers REQUIRETLS");
-        return "it does not offer REQUIRETLS in verified TLS";
-    }
-    if (attempt_needs_dsn(s->envelope) && (offered->extensions & SMX_EXT_DSN) == 0) {
-        *reply = SMX_REPLY(550, 5, 3, 3, "no provider takes NOTIFY");
-        return "it does not offer DSN";
-    }
-    return NULL;
+    const upstream_needs needs = attempt_needs(&attempt->request.submission);
+    return upstream_unsuitable(&needs, attempt_offer(client), reply);
 }
 
 /* ---- time ---- */

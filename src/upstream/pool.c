@@ -124,7 +124,7 @@ static void pool_client_ready(void *arg, smx_client *client)
     pool_connection *c = arg;
     upstream_attempt *attempt = c->attempt;
     if (c->messages == 0)
-        upstream_learn(c->pool->upstream, smx_client_capabilities(client)->extensions);
+        upstream_learn(c->pool->upstream, smx_client_capabilities(client));
     if (c->node.owner == &c->pool->connections[POOL_CLOSING])
         return;
     if (attempt != NULL && attempt->is_probe && c->node.owner == &c->pool->connections[POOL_BUSY]) {

@@ -2,6 +2,7 @@
  * The record owns no connection; pools and waiters register themselves and outlive their entry. */
 #include "upstream/upstream.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,8 +19,10 @@ enum {
     LATENCY_SHARE = 8, /* of a new delivery in the average: one eighth */
 };
 
-#define OFFERED_SEEN    (1ULL << 63)
-#define OFFERED_KEPT_MS (90ULL * 24 * 60 * 60 * 1000)
+#define OFFERED_SEEN     (1ULL << 63)
+#define OFFERED_SIZE_AT  20                               /* behind the extensions stands SIZE, */
+#define OFFERED_SIZE_MAX (1ULL << (63 - OFFERED_SIZE_AT)) /* below this, or 0 */
+#define OFFERED_KEPT_MS  (90ULL * 24 * 60 * 60 * 1000)
 
 struct upstream {
     char *name;
@@ -32,7 +35,7 @@ struct upstream {
     _Atomic bool is_troubled; /* suspended, or its breaker is not closed */
     _Atomic uint32_t probe_ms;
     _Atomic uint64_t probe_due; /* meant for `probe_ms` other than 0 */
-    _Atomic uint64_t offered;   /* by the last EHLO, with OFFERED_SEEN; 0: none was seen */
+    _Atomic uint64_t offered;   /* by the last EHLO: extensions, SIZE, OFFERED_SEEN; 0: none yet */
     store *store;
     quota *quota;             /* locks itself */
     pthread_mutex_t mutex;    /* guards what follows */
@@ -469,7 +472,7 @@ static void upstream_recalled(void *arg, int error, smx_slice value)
     upstream *u = arg;
     uint64_t none = 0;
     uint64_t kept;
-    if (error == 0 && slice_to_number(value, UINT32_MAX, &kept) == 0)
+    if (error == 0 && slice_to_number(value, OFFERED_SEEN - 1, &kept) == 0)
         (void)atomic_compare_exchange_strong(&u->offered, &none, kept | OFFERED_SEEN);
     upstream_free(u);
 }
@@ -484,25 +487,31 @@ static void upstream_recall(upstream *u)
         upstream_free(u);
 }
 
-void upstream_learn(upstream *u, smx_extensions extensions)
+void upstream_learn(upstream *u, const smx_capabilities *told)
 {
     char key[NAME_MAX_OCTETS];
     char value[24];
-    uint64_t told = extensions | OFFERED_SEEN;
-    if (atomic_exchange(&u->offered, told) == told || u->store == NULL)
+    uint64_t size = told->max_size < OFFERED_SIZE_MAX ? told->max_size : 0;
+    uint64_t offered = told->extensions | size << OFFERED_SIZE_AT | OFFERED_SEEN;
+    if (atomic_exchange(&u->offered, offered) == offered || u->store == NULL)
         return;
     upstream_offer_key(u, key, sizeof(key));
-    int len = snprintf(value, sizeof(value), "%u", (unsigned)extensions);
+    int len = snprintf(value, sizeof(value), "%" PRIu64, (uint64_t)(offered & ~OFFERED_SEEN));
     /* Without memory it is learned again at the next start. */
     int error = store_put(u->store, slice_of_text(key), slice_of(value, (size_t)len),
                           clock_wall_ms() + OFFERED_KEPT_MS, NULL, NULL);
     (void)error;
 }
 
-smx_extensions upstream_known(const upstream *u, smx_extensions configured)
+upstream_offer upstream_known(const upstream *u, const upstream_options *configured, bool *is_whole)
 {
     uint64_t offered = atomic_load_explicit(&u->offered, memory_order_relaxed);
-    return offered == 0 ? configured : (smx_extensions)(offered & ~OFFERED_SEEN);
+    if (is_whole != NULL)
+        *is_whole = offered != 0;
+    if (offered == 0)
+        return (upstream_offer){configured->caps, configured->cap_max_size};
+    return (upstream_offer){(smx_extensions)(offered & (((uint64_t)1 << OFFERED_SIZE_AT) - 1)),
+                            (offered & ~OFFERED_SEEN) >> OFFERED_SIZE_AT};
 }
 
 /* ---- permits ---- */

@@ -16,6 +16,7 @@
 #include "upstream/oauth2.h"
 #include "upstream/quota.h"
 #include "upstream/rules.h"
+#include "upstream/suitable.h"
 
 enum { UPSTREAM_PIN = 32 }; /* octets of a SHA-256 */
 
@@ -179,10 +180,12 @@ typedef struct upstream_status {
 void upstream_get_status(upstream *u, uint64_t now, upstream_status *status);
 /* Its quota, for reports and for taking back the waiting of an ask. */
 quota *upstream_quota(upstream *u);
-/* The last EHLO told these extensions. Keeps them for the next start too. */
-void upstream_learn(upstream *u, smx_extensions extensions);
-/* What it is known to offer: by its last EHLO, or if none was seen, by `configured`. Takes no lock. */
-smx_extensions upstream_known(const upstream *u, smx_extensions configured);
+/* The last EHLO told this. Keeps extensions and SIZE for the next start too. */
+void upstream_learn(upstream *u, const smx_capabilities *told);
+/* What it is known to offer: by its last EHLO, or if none was seen, by `configured`. Takes no lock.
+ * *is_whole (or NULL): what is not among it is not offered. */
+upstream_offer upstream_known(const upstream *u, const upstream_options *configured,
+                              bool *is_whole);
 /* A hint that takes no lock: neither suspended nor with an open breaker. */
 bool upstream_is_plain(const upstream *u);
 /* The moving average in microseconds; 0: none yet. Takes no lock. */

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "support/store_barrier.h"
 #include "upstream/upstream.h"
 
 enum { MINUTE = 60000 };
@@ -289,6 +290,41 @@ static void upstream_breaker__a_probe_in_vain_opens_it_whatever_a_reload_said(vo
     upstream_free(u);
 }
 
+static void assert_known(const upstream *u, smx_extensions extensions, uint64_t size, bool whole)
+{
+    const upstream_options configured = {.caps = SMX_EXT_DSN, .cap_max_size = 7};
+    bool is_whole;
+    upstream_offer known = upstream_known(u, &configured, &is_whole);
+    assert_int_equal(known.extensions, extensions);
+    assert_int_equal(known.max_size, size);
+    assert_int_equal(is_whole, whole);
+}
+
+static void upstream_offer__extensions_and_size_outlive_the_record(void **state)
+{
+    (void)state;
+    const uint64_t largest = (1ULL << 43) - 1;
+    const smx_extensions all = (1U << 20) - 1;
+    const upstream_options options = {.name = "one"};
+    const store_options memory = {.url = "memory:"};
+    problem p;
+    store *s;
+    upstream *u = NULL;
+    assert_int_equal(store_open(&memory, &s, &p), 0);
+    assert_int_equal(upstream_new(&options, s, &u), 0);
+    assert_known(u, SMX_EXT_DSN, 7, false);
+    upstream_learn(u, &(smx_capabilities){.extensions = all, .max_size = largest});
+    assert_known(u, all, largest, true);
+    upstream_free(u);
+    assert_int_equal(upstream_new(&options, s, &u), 0);
+    store_barrier(s);
+    assert_known(u, all, largest, true);
+    upstream_learn(u, &(smx_capabilities){.max_size = largest + 1}); /* as good as none */
+    assert_known(u, 0, 0, true);
+    upstream_free(u);
+    store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +332,7 @@ int main(void)
         cmocka_unit_test(upstream_permit__a_grant_under_way_is_told_when_cancelled),
         cmocka_unit_test(upstream_connection__a_waiter_of_the_same_pool_gets_it),
         cmocka_unit_test(upstream_suspension__doubles_up_to_six_hours),
+        cmocka_unit_test(upstream_offer__extensions_and_size_outlive_the_record),
         cmocka_unit_test(upstream_permit__a_reload_that_allows_more_serves_those_who_wait),
         cmocka_unit_test(upstream_permit__a_reload_that_allows_fewer_is_kept_though_somebody_waits),
         cmocka_unit_test(
