@@ -19,6 +19,8 @@ out=build/test
 mkdir -p "$out"
 rm -f "$out"/*
 suites=()
+# Tests wait more than they compute.
+at_a_time=$(($(nproc) * 2))
 
 note() { printf '\n== %s\n' "$*"; }
 
@@ -37,17 +39,20 @@ meson_tests() {
   [ -z "${3:-}" ] || choice=(--suite "$3")
   note "meson test: $1"
   rm -f "$2"/meson-logs/testlog*.json
-  meson test -C "$2" --print-errorlogs "${choice[@]}" >"$log" 2>&1 || status=$?
+  meson test -C "$2" --num-processes "$at_a_time" --print-errorlogs "${choice[@]}" \
+    >"$log" 2>&1 || status=$?
   [ "$status" = 0 ] || cat "$log"
   suites+=("meson:$1:$status:$2${3:+#$3}")
 }
 
-# pytest_tests NAME FOLDER
+# pytest_tests NAME FOLDER; the tests of one file run one after the other.
 pytest_tests() {
-  local status=0
+  local status=0 parallel=()
   [ -d "$2" ] || return 0
   note "pytest: $1"
-  /usr/bin/python3 -m pytest "$2" -q -p no:cacheprovider --junitxml "$out/$1.xml" || status=$?
+  ! /usr/bin/python3 -c 'import xdist' 2>/dev/null || parallel=(-n "$at_a_time" --dist loadfile)
+  /usr/bin/python3 -m pytest "$2" "${parallel[@]}" -q -p no:cacheprovider \
+    --junitxml "$out/$1.xml" || status=$?
   suites+=("junit:$1:$status:$out/$1.xml")
 }
 

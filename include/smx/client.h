@@ -144,6 +144,10 @@ SMX_API SMX_MUST_USE int smx_client_advance(smx_client *client, const smx_submis
  * RSET does. Afterwards SMX_E_LATE: the result will come. */
 SMX_API SMX_MUST_USE int smx_client_cancel(smx_client *client);
 
+/* NOOP, only when ready: asks whether the server is there still. `ready` follows, or `closed` if it
+ * does not answer 2xx. SMX_E_STATE, SMX_E_NOMEM: nothing was sent. */
+SMX_API SMX_MUST_USE int smx_client_noop(smx_client *client);
+
 /* What the server offers; NULL before it is ready. */
 SMX_API const smx_capabilities *smx_client_capabilities(const smx_client *client);
 

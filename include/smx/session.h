@@ -386,6 +386,10 @@ SMX_API SMX_MUST_USE int smx_client_session_body_end(smx_client_session *session
  * then only closing the connection without a dot helps. READY follows. */
 SMX_API SMX_MUST_USE int smx_client_session_reset(smx_client_session *session, uint64_t now);
 
+/* NOOP: after READY, which follows again behind a 2xx; any other reply ends the session (FAILED, of
+ * phase mail). */
+SMX_API SMX_MUST_USE int smx_client_session_noop(smx_client_session *session, uint64_t now);
+
 /* QUIT: after READY. CLOSED follows, whatever the server says. */
 SMX_API SMX_MUST_USE int smx_client_session_quit(smx_client_session *session, uint64_t now);
 

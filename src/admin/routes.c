@@ -93,6 +93,18 @@ static void run_upstreams(admin_request *r)
 
 /* ---- what is done ---- */
 
+/* `error` NULL: there was no text to read. jansson tells of a lack of memory in no words, if at all. */
+static int judge_body(const json_t *value, const json_error_t *error, problem *p)
+{
+    if (value != NULL)
+        return problem_set(p, SMX_E_INVALID, "the body must be a JSON object");
+    if (error == NULL || error->text[0] == '\0' ||
+        json_error_code(error) == json_error_out_of_memory)
+        return problem_set(p, SMX_E_NOMEM, "out of memory");
+    return problem_set(p, SMX_E_SYNTAX, "the body is no JSON: %s (line %d)", error->text,
+                       error->line);
+}
+
 /* The body as a JSON object; an empty body is an empty object. NULL: the answer says why. */
 static json_t *take_body(admin_request *r)
 {
@@ -103,10 +115,7 @@ static json_t *take_body(admin_request *r)
     if (json_is_object(value))
         return value;
     problem p;
-    int code = value == NULL && text.len > 0
-                   ? problem_set(&p, SMX_E_SYNTAX, "the body is no JSON: %s (line %d)", error.text,
-                                 error.line)
-                   : problem_set(&p, SMX_E_INVALID, "the body must be a JSON object");
+    int code = judge_body(value, text.len == 0 ? NULL : &error, &p);
     json_decref(value);
     admin_answer_failure(&r->answer, code, &p, NULL);
     return NULL;
@@ -146,7 +155,10 @@ static void answer_upstream(admin_request *r)
     json_t *all = admin_json_upstreams(&status);
     json_t *one;
     size_t i;
-    admin_answer_error(&r->answer, 404, "no upstream is called so");
+    if (all == NULL)
+        admin_answer_json(&r->answer, 200, NULL);
+    else
+        admin_answer_error(&r->answer, 404, "no upstream is called so");
     json_array_foreach(all, i, one)
     {
         if (strcmp(json_string_value(json_object_get(one, "name")), r->name) == 0)

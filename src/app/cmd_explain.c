@@ -17,7 +17,7 @@ typedef struct explain_line {
     const char *admin;
     const char *user, *from, *size, *client, *time;
     json_t *to, *headers;
-    bool json, live;
+    bool json, live, eight_bit, smtputf8;
 } explain_line;
 
 static int take_recipient(void *arg, const char *argument)
@@ -40,6 +40,10 @@ static json_t *make_question(const explain_line *line, uint64_t size)
                   line->to, "headers", line->headers, "client", line->client, "time", line->time);
     if (line->size != NULL && question != NULL)
         (void)json_object_set_new(question, "size", json_integer((json_int_t)size));
+    if (question != NULL && line->eight_bit)
+        (void)json_object_set_new(question, "8bit", json_true());
+    if (question != NULL && line->smtputf8)
+        (void)json_object_set_new(question, "smtputf8", json_true());
     return question;
 }
 
@@ -143,6 +147,9 @@ static int read_line(explain_line *line, int argc, char **argv)
         {0, "header", "FIELD", "a field such as \"Subject: hello\"; several times: all that it has",
          .take = take_header, .arg = line},
         {0, "size", "N", "how large it is, such as 20k or 10MiB", .text = &line->size},
+        {0, "8bit", NULL, "the client says BODY=8BITMIME", .flag = &line->eight_bit},
+        {0, "smtputf8", NULL, "the client says SMTPUTF8 [if an address is not ASCII]",
+         .flag = &line->smtputf8},
         {0, "client", "ADDRESS", "the address of the client that sends it", .text = &line->client},
         {0, "time", "TIME", "when, such as \"2026-01-31 09:00\", in UTC [now]",
          .text = &line->time},

@@ -75,8 +75,9 @@ static const config_key top_keys[] = {
      .read = limits_read_store,
      .write = limits_write_store,
      .initial = "memory:",
-     .doc = "where amounts used of limits are kept: `sqlite:/path/of/a/file`, or `memory:`, which "
-            "a restart forgets"},
+     .doc =
+         "where amounts used of limits are kept: `sqlite:/path/of/a/file`, or `\"memory:\"`, which "
+         "a restart forgets"},
     {.name = "threads",
      .kind = KEY_NUMBER,
      KEY_AT(config, threads),

@@ -163,7 +163,14 @@ static const config_key upstream_keys[] = {
      .initial = "5s",
      .doc = "a limit with a window of up to a minute may delay a message so long, within its "
             "`deadline`, before the upstream is passed over"},
-    LATER("probe"),
+    {.name = "probe",
+     .kind = KEY_DURATION,
+     KEY_AT(upstream_options, probe_ms),
+     .minimum = 1000,
+     .maximum = 86400000,
+     .otherwise = "never",
+     .doc = "without an attempt for so long, it is tried out: connection, TLS, AUTH and NOOP, no "
+            "mail"},
     LATER("proxy"),
 };
 const config_level level_upstream = KEY_LEVEL_OF("upstream", upstream_keys);

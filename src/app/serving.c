@@ -207,6 +207,7 @@ void serving_retire(serving *s, serving_ended_fn *ended, void *arg)
 {
     s->ended = ended;
     s->ended_arg = arg;
+    mux_worker_retire(s->mux);
     smx_server_retire(s->server, on_server_done, s);
 }
 
@@ -221,6 +222,7 @@ void serving_drain(serving *s, uint32_t timeout_ms, serving_ended_fn *ended, voi
 {
     s->ended = ended;
     s->ended_arg = arg;
+    mux_worker_retire(s->mux);
     s->deadline = loop_now(s->loop) + timeout_ms;
     smx_server_shutdown(s->server, timeout_ms, on_server_done, s);
 }

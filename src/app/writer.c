@@ -91,6 +91,8 @@ static void write_scalar(config_writer *writer, const config_key *key, const voi
 static bool is_absent(const config_key *key, const void *place)
 {
     bool is_text = key->kind == KEY_TEXT || key->kind == KEY_FILE || key->kind == KEY_SECRET;
+    if (key->kind == KEY_DURATION)
+        return number_at(key, place) < key->minimum; /* 0, which cannot be given */
     return is_text && text_at(key, place).len == 0;
 }
 

@@ -412,10 +412,15 @@ static int client_begin(smx_client *client, const smx_submission *submission)
     return smx_client_session_begin(client->session, client_now(client), &transaction);
 }
 
+static bool client_is_ready(const smx_client *client)
+{
+    return !client->failed && !client->active && client->session != NULL && !client->closing &&
+           smx_client_session_is_ready(client->session);
+}
+
 int smx_client_submit(smx_client *client, const smx_submission *submission)
 {
-    if (client->failed || client->active || client->session == NULL || client->closing ||
-        !smx_client_session_is_ready(client->session))
+    if (!client_is_ready(client))
         return SMX_E_STATE;
     arena_reset(&client->arena);
     size_t count = submission->envelope->recipient_count;
@@ -432,6 +437,16 @@ int smx_client_submit(smx_client *client, const smx_submission *submission)
     client->transactions++;
     client_push(client);
     return 0;
+}
+
+int smx_client_noop(smx_client *client)
+{
+    if (!client_is_ready(client))
+        return SMX_E_STATE;
+    int error = smx_client_session_noop(client->session, client_now(client));
+    if (error == 0)
+        client_push(client);
+    return error;
 }
 
 int smx_client_cancel(smx_client *client)

@@ -79,8 +79,9 @@ admission_answer admission_ask_upstream(admission *a, upstream *u, const upstrea
 admission_answer admission_ask_quota(admission *a, quota *q, uint64_t recipients,
                                      quota_reservation *granted, quota_verdict *verdict)
 {
-    *verdict = quota_reserve(q, clock_wall_ms(), recipients, &a->waiter, granted);
-    if (verdict->state == QUOTA_LEASING)
+    bool late = loop_now(a->loop) >= a->deadline;
+    *verdict = quota_reserve(q, clock_wall_ms(), recipients, late ? NULL : &a->waiter, granted);
+    if (verdict->state == QUOTA_LEASING && !late)
         return admission_wait(a, a->deadline, q);
     return verdict->state == QUOTA_OK ? ADMISSION_GRANTED : ADMISSION_REFUSED;
 }

@@ -33,6 +33,7 @@ struct cut_through {
     bool fresh;          /* 421 to a recipient or to DATA: once more on a fresh connection */
     bool answered;       /* a recipient has its reply from this attempt */
     bool header_due;     /* the header section is whole, and not yet composed */
+    bool begun;          /* what we add to the header section is composed */
     bool header_edited;  /* hooks have changed the header section ... */
     smx_slice header;    /* ... to this */
     loop_turn_end grown; /* tells the attempt at the turn's end */
@@ -57,6 +58,8 @@ void cut_leave(cut_through *cut, cut_after after);
 /* Tells the attempt, if there is one, how far the submission has come. */
 SMX_MUST_USE int cut_advance(cut_through *cut);
 void cut_advance_or_leave(cut_through *cut);
+/* What we add to the header section, once. */
+SMX_MUST_USE int cut_begin_header(cut_through *cut);
 /* The submission through this upstream, at the stage that it has. */
 SMX_MUST_USE int cut_compose(cut_through *cut, const upstream_options *o);
 

@@ -47,7 +47,7 @@ static int cut_compose_header(cut_through *cut)
     delivery *d = &cut->delivery;
     int error = cut_keep_header(cut);
     if (error == 0)
-        error = compose_begin(&d->sent, d->tx, d->worker->mux->options->hostname, &d->with.plan);
+        error = cut_begin_header(cut);
     cut->submission.stage = SMX_SUBMISSION_BODY;
     if (error == 0 && d->attempt != NULL)
         error = cut_compose(cut, delivery_options(d));
@@ -153,9 +153,17 @@ static void cut_end(cut_through *cut)
     }
 }
 
+/* Nobody waits and nobody is promised: the next recipient begins anew. Or the message was refused on
+ * its way, which the client is told at its end. */
+static bool cut_has_nothing_to_send(const cut_through *cut)
+{
+    bool is_refused = cut->message != NULL && smx_transaction_message(cut->delivery.tx) == NULL;
+    return !cut->handled && (cut_through_recipients(cut) == 0 || is_refused);
+}
+
 bool cut_through_goes_on(cut_through *cut)
 {
-    if (cut_is_at_the_door(cut))
+    if (cut_is_at_the_door(cut) || cut_has_nothing_to_send(cut))
         return true;
     if (!cut->handled || cut->delivery.attempt == NULL)
         return false;

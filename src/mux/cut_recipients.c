@@ -112,10 +112,12 @@ static void cut_recipient_refused(cut_through *cut, const smx_reply *reply)
     upstream_result result = {.client = NULL};
     mux_classified c = cut_classify_refusal(cut, &result, &client, reply);
     cut_keep_refusal(cut, reply);
-    if (c.action == MUX_ACTION_NEXT && cut->promised == 0)
+    if (c.action == MUX_ACTION_NEXT && cut->promised == 0) {
         cut_leave(cut, CUT_AFTER_REFUSAL);
-    else
-        cut_answer(cut, reply);
+        return;
+    }
+    delivery_heed(&cut->delivery, &result, c); /* for the messages that come */
+    cut_answer(cut, reply);
 }
 
 void cut_on_recipient(void *arg, size_t index, const smx_reply *reply)

@@ -57,6 +57,17 @@ void cut_advance_or_leave(cut_through *cut)
         cut_leave(cut, CUT_AFTER_TROUBLE);
 }
 
+int cut_begin_header(cut_through *cut)
+{
+    delivery *d = &cut->delivery;
+    if (cut->begun)
+        return 0;
+    compose_end(&d->sent);
+    int error = compose_begin(&d->sent, d->tx, d->worker->mux->options->hostname, &d->with.plan);
+    cut->begun = error == 0;
+    return error;
+}
+
 /* Keeps the stage. */
 int cut_compose(cut_through *cut, const upstream_options *o)
 {
@@ -64,8 +75,9 @@ int cut_compose(cut_through *cut, const upstream_options *o)
     smx_submission_stage stage = cut->submission.stage;
     bool headed = stage == SMX_SUBMISSION_BODY || stage == SMX_SUBMISSION_WHOLE;
     cut->submission = (smx_submission){0};
-    int error = headed ? compose_for(&d->sent, o, &cut->submission)
-                       : compose_envelope(&d->sent, &cut->envelope, o);
+    int error = headed ? cut_begin_header(cut) : compose_envelope(&d->sent, &cut->envelope, o);
+    if (headed && error == 0)
+        error = compose_for(&d->sent, o, &cut->submission);
     cut->submission.stage = stage;
     cut->submission.all_or_nothing = stage == SMX_SUBMISSION_WHOLE;
     cut_address(cut);

@@ -16,7 +16,7 @@ typedef enum entry_state {
 } entry_state;
 
 typedef struct entry {
-    list_node node; /* of `under_way`, or of `settled` in the order of `expires` */
+    list_node node; /* of `under_way`, or of `settled` in the order in which they were */
     unsigned char key[DEDUP_KEY];
     entry_state state;
     bool was_unknown; /* under way again, to the upstream that may have it already */
@@ -105,7 +105,7 @@ static void waiter_tell(dedup *d, waiter *w)
 
 static void dedup_tell_untold(dedup *d)
 {
-    for (size_t left = d->untold.count; left > 0; left--)
+    for (size_t left = d->untold.count; left > 0 && d->untold.first != NULL; left--)
         waiter_tell(d, list_member(d->untold.first, waiter, node));
 }
 
@@ -194,6 +194,10 @@ static smx_verdict dedup_ask(dedup *d, mux_worker *worker, smx_transaction *tx,
     dedup_tell_untold(d);
     dedup_expire(d, loop_now(worker->loop));
     entry *e = map_get(&d->entries, entry_key(key));
+    if (e != NULL && e->state != ENTRY_UNDER_WAY && e->expires <= loop_now(worker->loop)) {
+        entry_free(d, e); /* one with a longer window stands before it */
+        e = NULL;
+    }
     if (e == NULL) {
         e = dedup_add(d, key);
         return e == NULL ? dedup_no_memory : dedup_own(e, record);

@@ -50,7 +50,8 @@ static void delivery_answer(delivery *d, const smx_reply *reply)
         timer_set(loop_timers(worker->loop), &d->again, loop_now(worker->loop) + ANSWER_AGAIN_MS);
         return;
     }
-    list_remove(&d->node);
+    if (d->cut == NULL)
+        list_remove(&d->node); /* else when its attempt has ended */
     if (error != 0 && worker->log != NULL) {
         smx_log_field fields[] = {{"reason", slice_of_text(smx_error_text(error))}};
         worker->log(worker->log_arg, SMX_LOG_ERROR, "reply_lost", 0, fields, 1);
@@ -80,8 +81,22 @@ static void delivery_settle_limits(delivery *d, mux_outcome outcome)
     }
 }
 
+static smx_reply delivery_unknown(void)
+{
+    return SMX_REPLY(451, 4, 4, 2,
+                     "the provider was lost after it had the whole message: it may or may not have "
+                     "been delivered");
+}
+
+/* What one may have is not refused, put off or given up, whatever others said of it (DESIGN 4.4). */
 static void delivery_finish(delivery *d, mux_outcome outcome, const smx_reply *reply)
 {
+    const smx_reply unknown = delivery_unknown();
+    if (d->may_have_it != NULL && outcome != MUX_OUTCOME_DELIVERED) {
+        outcome = MUX_OUTCOME_UNKNOWN;
+        reply = &unknown;
+        d->record->upstream = d->may_have_it;
+    }
     delivery_settle_limits(d, outcome);
     d->record->outcome = outcome;
     d->record->has_outcome = true;
@@ -153,21 +168,9 @@ static bool delivery_has_other(const delivery *d, uint64_t now)
     return false;
 }
 
-/* Tells the record how an admitted attempt ended, and the log what that changed. */
 static void delivery_settle(delivery *d, const upstream_settlement *settlement)
 {
-    uint64_t until = 0;
-    upstream *u = delivery_upstream(d, d->next);
-    switch (upstream_settle(u, &d->admitted, settlement, &until)) {
-    case UPSTREAM_OPENED:
-        mux_tell_breaker(d->worker, u, "breaker_opened", until - settlement->now);
-        break;
-    case UPSTREAM_CLOSED:
-        mux_tell_breaker(d->worker, u, "breaker_closed", 0);
-        break;
-    case UPSTREAM_NO_NEWS:
-        break;
-    }
+    mux_settle(d->worker, delivery_upstream(d, d->next), &d->admitted, settlement);
 }
 
 static int delivery_try(delivery *d, uint64_t now)
@@ -261,35 +264,7 @@ void delivery_next(delivery *d)
 static void delivery_log_attempt(delivery *d, const upstream_result *result, smx_log_level level,
                                  const char *event)
 {
-    buffer reason = {0};
-    mux_worker *worker = d->worker;
-    if (worker->log != NULL && mux_report_reason(&reason, delivery_upstream_name(d), result) == 0) {
-        smx_log_field fields[] = {
-            {"id", smx_transaction_id(d->tx)},
-            {"upstream", slice_of_text(delivery_upstream_name(d))},
-            {"phase", slice_of_text(smx_client_phase_text(result->client->phase))},
-            {"reason", buffer_slice(&reason)},
-        };
-        worker->log(worker->log_arg, level, event, smx_transaction_session(d->tx)->id, fields,
-                    sizeof(fields) / sizeof(fields[0]));
-    }
-    buffer_free(&reason);
-}
-
-static void delivery_suspend(delivery *d, const upstream_result *result, uint32_t ms)
-{
-    bool is_new = false;
-    upstream *u = delivery_upstream(d, d->next);
-    uint64_t until = upstream_suspend(u, loop_now(d->worker->loop), ms, &is_new);
-    if (!is_new)
-        return;
-    buffer reason = {0};
-    delivery_log_attempt(d, result, SMX_LOG_ERROR, "upstream_suspended");
-    if (mux_report_reason(&reason, upstream_name(u), result) != 0)
-        buffer_clear(&reason);
-    alerts_send(d->worker->mux->state->alerts, ALERT_SUSPENDED, upstream_name(u),
-                buffer_slice(&reason), until);
-    buffer_free(&reason);
+    mux_log_attempt(d->worker, delivery_upstream(d, d->next), result, level, event, d->tx);
 }
 
 /* Keeps the first refusal: it is what the client is told if all the others refuse too. When memory is
@@ -328,14 +303,19 @@ void delivery_go_on(delivery *d)
     delivery_next(d);
 }
 
-void delivery_on_next(delivery *d, const upstream_result *result, mux_classified c)
+void delivery_heed(delivery *d, const upstream_result *result, mux_classified c)
 {
     if (c.suspend)
-        delivery_suspend(d, result, c.suspend_ms);
-    else
-        delivery_log_attempt(d, result, SMX_LOG_WARN, "attempt_failed");
+        mux_suspend(d->worker, delivery_upstream(d, d->next), result, c.suspend_ms, d->tx);
     if (c.pause_ms > 0)
         upstream_pause(delivery_upstream(d, d->next), c.pause_ms);
+}
+
+void delivery_on_next(delivery *d, const upstream_result *result, mux_classified c)
+{
+    delivery_heed(d, result, c);
+    if (!c.suspend)
+        delivery_log_attempt(d, result, SMX_LOG_WARN, "attempt_failed");
     if (c.permanent)
         delivery_keep_refusal(d, result);
     else
@@ -356,14 +336,12 @@ static void delivery_on_unknown(delivery *d, const upstream_result *result)
 {
     delivery_log_attempt(d, result, SMX_LOG_ERROR, "outcome_unknown");
     if (d->with.plan.on_unknown == MUX_UNKNOWN_FAILOVER && !d->worker->cut) {
-        d->temporary = true;
+        d->may_have_it = delivery_upstream_name(d);
         delivery_go_on(d);
         return;
     }
-    delivery_finish(d, MUX_OUTCOME_UNKNOWN,
-                    &SMX_REPLY(451, 4, 4, 2,
-                               "the provider was lost after it had the whole message: it may or "
-                               "may not have been delivered"));
+    const smx_reply unknown = delivery_unknown();
+    delivery_finish(d, MUX_OUTCOME_UNKNOWN, &unknown);
 }
 
 static void delivery_attempt_done(void *arg, const upstream_result *result)
@@ -428,6 +406,8 @@ void delivery_interrupt(list_node *node)
 smx_reply delivery_limit_reply(const quota_verdict *verdict, buffer *text)
 {
     bool never = verdict->state == QUOTA_TOO_BIG;
+    if (verdict->state == QUOTA_LEASING)
+        return SMX_REPLY(451, 4, 3, 0, "what is used of your limit cannot be told, try later");
     smx_reply reply = never ? SMX_REPLY(550, 5, 7, 1, "more recipients than your limit allows")
                             : SMX_REPLY(450, 4, 7, 1, "your limit is used up, try later");
     if (buffer_printf(text,

@@ -27,7 +27,8 @@ typedef struct delivery {
     timer_entry again; /* when there was no memory for the reply: the reply */
     uint16_t code;
     smx_enhanced enhanced;
-    bool temporary; /* some upstream may take it later */
+    bool temporary;          /* some upstream may take it later */
+    const char *may_have_it; /* the upstream whose outcome is unknown while others are tried */
     bool client_gone;
     size_t limits_asked;     /* of the user's and the route's: reserved, or not needed */
     bool is_last_resort;     /* all breakers are open, and this is the one that is tried anyway */
@@ -50,6 +51,8 @@ const upstream_options *delivery_options(const delivery *d);
 void delivery_reserve(void *arg);
 /* Tries the next usable one, from `next` on; without one the delivery is over. */
 void delivery_next(delivery *d);
+/* What a reply says of the upstream itself: it is suspended, or its quota paused. */
+void delivery_heed(delivery *d, const upstream_result *result, mux_classified c);
 /* The one whose turn it is was tried in vain. */
 void delivery_go_on(delivery *d);
 /* The same, and tells the log, the record and the client why. */

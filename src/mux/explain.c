@@ -96,6 +96,21 @@ static int explain_limits(const mux_resolved *with, size_t recipients, explain_c
     return error;
 }
 
+/* What a delivery says that was refused for good by all: what the first one said. */
+static int add_rejection(json_t *replies, const json_t *upstreams, const smx_reply *refusal)
+{
+    buffer text = {0};
+    smx_reply reply = *refusal;
+    const json_t *first = json_object_get(json_array_get(upstreams, 0), "name");
+    int error = buffer_printf(&text, "%s: %.*s", json_string_value(first), (int)refusal->text.len,
+                              refusal->text.data);
+    reply.text = buffer_slice(&text);
+    if (error == 0)
+        error = add_reply(replies, "the message", NULL, &reply);
+    buffer_free(&text);
+    return error;
+}
+
 /* What a delivery says that found nobody. */
 static int add_refusal(json_t *replies, const json_t *upstreams)
 {
@@ -143,12 +158,15 @@ static int explain_delivery(const mux *m, const explain_query *query, const mux_
     bool is_refused;
     json_t *replies = json_object_get(answer, "replies");
     json_t *upstreams = json_object_get(answer, "upstreams");
+    smx_reply refusal = {0};
     int error = explain_limits(with, recipients, clock, replies, &is_refused);
-    if (error == 0 && !is_refused)
-        error = explain_order(m, query, with, clock, recipients, upstreams);
-    if (error == 0 && !is_refused && !explain_is_any_usable(upstreams))
-        error = add_refusal(replies, upstreams);
-    return error;
+    if (error != 0 || is_refused)
+        return error;
+    error = explain_order(m, query, with, clock, recipients, upstreams, &refusal);
+    if (error != 0 || explain_is_any_usable(upstreams))
+        return error;
+    return refusal.code != 0 ? add_rejection(replies, upstreams, &refusal)
+                             : add_refusal(replies, upstreams);
 }
 
 static int explain_all(mux *m, const explain_query *query, explain_clock clock, json_t *answer)

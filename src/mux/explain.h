@@ -3,7 +3,8 @@
  * changes: no selector's turn is used up, no breaker is asked for its probe.
  *
  * The question: {"user", "from" ("" or "<>" for the empty sender), "to": [...], and where known
- * "headers": ["X: y", ...], "size", "client", "time": "2026-01-31 09:00" (UTC)}. The answer:
+ * "headers": ["X: y", ...], "size", "client", "time": "2026-01-31 09:00" (UTC), "8bit": true if the
+ * client says BODY=8BITMIME, "smtputf8": true (as it is if an address is not ASCII)}. The answer:
  *
  *     {"user", "from", "to", "time",
  *      "replies": [{"to": "RCPT TO:<...>", "code", "enhanced", "text"}],

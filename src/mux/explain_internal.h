@@ -12,6 +12,7 @@ typedef struct explain_query {
     smx_slice sender; /* empty: `<>` */
     const json_t *recipients;
     mux_facts facts; /* of the first recipient; `known` says what was told */
+    upstream_needs needs;
     buffer header;
     char *scratch;
 } explain_query;
@@ -34,9 +35,11 @@ typedef struct explain_clock {
     uint64_t wall_ms;
 } explain_clock;
 
-/* explain_upstreams.c: "upstreams", for a message with so many recipients. */
+/* explain_upstreams.c: "upstreams", for a message with so many recipients. *refusal: of the first one,
+ * if every one is known to be unable to take it; else its code is 0. */
 SMX_MUST_USE int explain_order(const mux *m, const explain_query *query, const mux_resolved *with,
-                               explain_clock clock, size_t recipients, json_t *upstreams);
+                               explain_clock clock, size_t recipients, json_t *upstreams,
+                               smx_reply *refusal);
 bool explain_is_any_usable(const json_t *upstreams);
 
 #endif

@@ -116,6 +116,38 @@ static int read_size(const json_t *question, explain_query *query, problem *p)
     return 0;
 }
 
+static bool is_ascii(smx_slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.data[i] > 0x7f)
+            return false;
+    return true;
+}
+
+static int read_flag(const json_t *question, const char *name, bool *flag, problem *p)
+{
+    const json_t *value = json_object_get(question, name);
+    if (value != NULL && !json_is_boolean(value))
+        return problem_set(p, SMX_E_INVALID, "`%s` is true or false", name);
+    *flag = json_is_true(value);
+    return 0;
+}
+
+/* Behind the addresses and the size. */
+static int read_needs(const json_t *question, explain_query *query, problem *p)
+{
+    upstream_needs *needs = &query->needs;
+    needs->size = query->facts.size;
+    int error = read_flag(question, "8bit", &needs->eight_bit, p);
+    if (error == 0)
+        error = read_flag(question, "smtputf8", &needs->smtputf8, p);
+    bool utf8 = !is_ascii(query->sender);
+    for (size_t i = 0; i < json_array_size(query->recipients); i++)
+        utf8 |= !is_ascii(explain_query_recipient(query, i));
+    needs->smtputf8 |= utf8;
+    return error;
+}
+
 static int read_client(const json_t *question, explain_query *query, problem *p)
 {
     smx_slice client = member(question, "client");
@@ -159,6 +191,8 @@ int explain_query_read(mux *m, const json_t *question, uint64_t wall_ms, explain
         error = read_headers(question, query, p);
     if (error == 0)
         error = read_size(question, query, p);
+    if (error == 0)
+        error = read_needs(question, query, p);
     if (error == 0)
         error = read_client(question, query, p);
     if (error == 0)

@@ -8,6 +8,25 @@
 
 enum { PACE_DEFAULT_MS = 5000 };
 
+/* What a delivery would come upon. */
+typedef struct explain_look {
+    upstream_admission seen;
+    const char *unsuitable; /* connecting, it would find this; or NULL */
+    smx_reply refusal;      /* and say this */
+} explain_look;
+
+/* As an attempt judges it (DESIGN 4.2), by what is known without connecting. Extensions that are only
+ * configured are not all that a server offers. */
+static void look_at_offer(const upstream *u, const upstream_options *o, const upstream_needs *needs,
+                          explain_look *look)
+{
+    bool is_whole;
+    upstream_offer offer = upstream_known(u, o, &is_whole);
+    if (!is_whole)
+        offer.extensions = ~(smx_extensions)0;
+    look->unsuitable = upstream_unsuitable(needs, offer, &look->refusal);
+}
+
 /* What admission would say, without asking it: nothing is reserved, and no probe is used up. */
 static void look_at_upstream(upstream *u, explain_clock clock, size_t recipients,
                              upstream_admission *seen)
@@ -45,21 +64,35 @@ static int add_reason(json_t *one, const upstream_admission *seen, bool is_usabl
     return json_object_set_new(one, "reason", json_string(text));
 }
 
-static json_t *explain_upstream(upstream *u, const upstream_options *o, explain_clock clock,
-                                const upstream_admission *seen)
+static bool would_be_tried(const explain_look *look, const upstream_options *o, uint64_t now)
 {
-    char until[CLOCK_TEXT];
-    bool is_usable = seen->usable == UPSTREAM_USABLE || is_paced(seen, o, clock.now);
+    return look->seen.usable == UPSTREAM_USABLE || is_paced(&look->seen, o, now);
+}
+
+static int add_until(json_t *one, uint64_t until, explain_clock clock)
+{
+    char text[CLOCK_TEXT];
+    if (until <= clock.now)
+        return 0;
+    uint64_t left = until - clock.now;
+    smx_slice moment = clock_rfc3339(clock.wall_ms + left, text);
+    int error = json_object_set_new(one, "until", json_stringn(moment.data, moment.len));
+    return error |
+           json_object_set_new(one, "seconds", json_integer((json_int_t)((left + 999) / 1000)));
+}
+
+static json_t *explain_upstream(upstream *u, const upstream_options *o, explain_clock clock,
+                                const explain_look *look)
+{
+    bool is_tried = would_be_tried(look, o, clock.now);
+    bool is_usable = is_tried && look->unsuitable == NULL;
     json_t *one = json_pack("{s:s, s:b}", "name", upstream_name(u), "usable", is_usable);
-    if (one == NULL || seen->usable == UPSTREAM_USABLE)
-        return one;
-    int error = add_reason(one, seen, is_usable);
-    if (seen->until > clock.now) {
-        uint64_t left = seen->until - clock.now;
-        smx_slice text = clock_rfc3339(clock.wall_ms + left, until);
-        error |= json_object_set_new(one, "until", json_stringn(text.data, text.len));
-        error |=
-            json_object_set_new(one, "seconds", json_integer((json_int_t)((left + 999) / 1000)));
+    int error = one == NULL ? SMX_E_NOMEM : 0;
+    if (error == 0 && is_tried && !is_usable) {
+        error = json_object_set_new(one, "reason", json_string(look->unsuitable));
+    } else if (error == 0 && look->seen.usable != UPSTREAM_USABLE) {
+        error = add_reason(one, &look->seen, is_usable);
+        error |= add_until(one, look->seen.until, clock);
     }
     if (error == 0)
         return one;
@@ -102,30 +135,59 @@ static void mark_last_resort(json_t *upstreams, size_t best)
                               json_string("its breaker is open, but no other can be used"));
 }
 
+/* What the looks at all of them come to. */
+typedef struct explain_sum {
+    size_t best; /* the one whose breaker lets it be tried first; SIZE_MAX: none */
+    uint64_t earliest;
+    size_t unsuitable;
+    smx_reply refusal; /* the first one's */
+} explain_sum;
+
+static void sum_up(explain_sum *sum, size_t nth, const explain_look *look, bool is_tried)
+{
+    if (look->seen.usable == UPSTREAM_BREAKER_OPEN && look->seen.until < sum->earliest) {
+        sum->best = nth;
+        sum->earliest = look->seen.until;
+    }
+    if (is_tried && look->unsuitable != NULL && sum->unsuitable++ == 0)
+        sum->refusal = look->refusal;
+}
+
+static int explain_each(const mux *m, const explain_query *query, const mux_resolved *with,
+                        explain_clock clock, size_t recipients, const size_t *order,
+                        json_t *upstreams, explain_sum *sum)
+{
+    int error = 0;
+    for (size_t i = 0; i < with->plan.choice_count && error == 0; i++) {
+        explain_look look;
+        size_t index = with->plan.choices[order[i]].upstream;
+        const upstream_options *o = &m->options->upstreams[index];
+        look_at_upstream(m->upstreams[index], clock, recipients, &look.seen);
+        look_at_offer(m->upstreams[index], o, &query->needs, &look);
+        sum_up(sum, i, &look, would_be_tried(&look, o, clock.now));
+        json_t *one = explain_upstream(m->upstreams[index], o, clock, &look);
+        error = json_array_append_new(upstreams, one) == 0 ? 0 : SMX_E_NOMEM;
+    }
+    return error;
+}
+
 int explain_order(const mux *m, const explain_query *query, const mux_resolved *with,
-                  explain_clock clock, size_t recipients, json_t *upstreams)
+                  explain_clock clock, size_t recipients, json_t *upstreams, smx_reply *refusal)
 {
     size_t count = with->plan.choice_count;
-    size_t best = SIZE_MAX;
-    uint64_t earliest = UINT64_MAX;
+    explain_sum sum = {.best = SIZE_MAX, .earliest = UINT64_MAX};
     size_t *order = calloc(count + 1, sizeof(*order));
-    int error = order == NULL ? SMX_E_NOMEM : 0;
-    if (error == 0)
-        order_of(m, query, with, order);
-    for (size_t i = 0; i < count && error == 0; i++) {
-        upstream_admission seen;
-        size_t index = with->plan.choices[order[i]].upstream;
-        look_at_upstream(m->upstreams[index], clock, recipients, &seen);
-        json_t *one =
-            explain_upstream(m->upstreams[index], &m->options->upstreams[index], clock, &seen);
-        error = json_array_append_new(upstreams, one) == 0 ? 0 : SMX_E_NOMEM;
-        if (seen.usable == UPSTREAM_BREAKER_OPEN && seen.until < earliest) {
-            best = i;
-            earliest = seen.until;
-        }
-    }
+    if (order == NULL)
+        return SMX_E_NOMEM;
+    order_of(m, query, with, order);
+    int error = explain_each(m, query, with, clock, recipients, order, upstreams, &sum);
     free(order);
-    if (error == 0 && !explain_is_any_usable(upstreams) && best != SIZE_MAX)
-        mark_last_resort(upstreams, best);
+    *refusal = (smx_reply){0};
+    if (sum.unsuitable > 0 && sum.unsuitable == count)
+        *refusal = sum.refusal;
+    /* One that proves unable was tried: then there is no last resort. */
+    if (error == 0 && !explain_is_any_usable(upstreams) && sum.best != SIZE_MAX &&
+        sum.unsuitable == 0)
+        mark_last_resort(upstreams, sum.best);
     return error;
 }

@@ -192,6 +192,8 @@ SMX_MUST_USE int mux_worker_new_shared(mux *m, upstream_pool_set *set, const ups
                                        mux_worker **worker, problem *p);
 /* It is put to use: its snapshot's limits hold for the pools. */
 void mux_worker_activate(mux_worker *worker);
+/* Another snapshot has come in its place: what it does of its own accord ends. */
+void mux_worker_retire(mux_worker *worker);
 /* The server whose handler it is: smx_server_options.handler = mux_handle, handler_arg = worker.
  * Known only after smx_server_new. */
 void mux_worker_set_server(mux_worker *worker, smx_server *server);

@@ -103,6 +103,8 @@ typedef struct mux_offered {
 } mux_offered;
 enum { MUX_OFFERS = 16 };
 
+typedef struct mux_probes mux_probes; /* probe.c */
+
 struct mux_worker {
     mux *mux;
     smx_loop *loop;
@@ -118,7 +120,8 @@ struct mux_worker {
     smx_middleware dedup;
     smx_hook route_hook;
     smx_hook cut_through_hook;
-    uint64_t random; /* state of the generator that seeds selections */
+    mux_probes *probes; /* NULL: there is nothing to probe */
+    uint64_t random;    /* state of the generator that seeds selections */
     timer_entry drain_timer;
     loop_turn_end ended; /* looks whether it is drained */
     bool cut;            /* the drain's time is over: nothing new is tried */
@@ -154,8 +157,16 @@ void mux_summary_init(mux_worker *worker);
 void delivery_interrupt(list_node *node);
 
 /* worker.c */
-/* A line of the log: "breaker_opened" with how long its pause is, or "breaker_closed". */
-void mux_tell_breaker(mux_worker *worker, const upstream *u, const char *event, uint64_t pause_ms);
+/* Tells the record how what was admitted ended, and the log and the alerts what that changed. */
+void mux_settle(mux_worker *worker, upstream *u, upstream_admission *admitted,
+                const upstream_settlement *settlement);
+/* Suspends an upstream for what it answered; `ms` as upstream_suspend's. If that is news, the log and the
+ * alerts are told; `tx`: whose message it was, or NULL. */
+void mux_suspend(mux_worker *worker, upstream *u, const upstream_result *result, uint32_t ms,
+                 smx_transaction *tx);
+/* A line of the log: what became of an attempt. */
+void mux_log_attempt(mux_worker *worker, const upstream *u, const upstream_result *result,
+                     smx_log_level level, const char *event, smx_transaction *tx);
 void mux_worker_check_drained(mux_worker *worker);
 uint64_t mux_worker_random(mux_worker *worker);
 

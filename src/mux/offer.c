@@ -15,7 +15,8 @@ static smx_extensions offer_of_plan(const mux *m, const mux_plan *plan)
     smx_extensions offered = 0;
     for (size_t i = 0; i < plan->choice_count; i++) {
         size_t index = plan->choices[i].upstream;
-        offered |= upstream_known(m->upstreams[index], m->options->upstreams[index].caps);
+        offered |=
+            upstream_known(m->upstreams[index], &m->options->upstreams[index], NULL).extensions;
     }
     return offered;
 }

@@ -5,6 +5,7 @@
 
 #include "mux/cut_through.h"
 #include "mux/mux_internal.h"
+#include "mux/probe.h"
 #include "mux/route.h"
 
 static void worker_drain_time(timer_entry *self)
@@ -51,6 +52,8 @@ int mux_worker_new_shared(mux *m, upstream_pool_set *set, const upstream_hold *h
     if (getrandom(&worker->random, sizeof(worker->random), 0) < 0)
         worker->random = (uint64_t)(uintptr_t)worker;
     int error = worker_open_pools(worker, hold, p);
+    if (error == 0 && mux_probe_new(worker) != 0)
+        error = problem_set(p, SMX_E_NOMEM, "out of memory");
     if (error != 0) {
         mux_worker_free(worker);
         return error;
@@ -82,6 +85,12 @@ void mux_worker_activate(mux_worker *worker)
 {
     for (size_t i = 0; i < worker->mux->options->upstream_count; i++)
         upstream_pool_configure(worker->pools[i], &worker->mux->options->upstreams[i]);
+    mux_probe_start(worker);
+}
+
+void mux_worker_retire(mux_worker *worker)
+{
+    mux_probe_stop(worker);
 }
 
 void mux_worker_set_server(mux_worker *worker, smx_server *server)
@@ -125,7 +134,9 @@ uint64_t mux_worker_random(mux_worker *worker)
     return worker->random;
 }
 
-void mux_tell_breaker(mux_worker *worker, const upstream *u, const char *event, uint64_t pause_ms)
+/* A line of the log: "breaker_opened" with how long its pause is, or "breaker_closed". */
+static void worker_tell_breaker(mux_worker *worker, const upstream *u, const char *event,
+                                uint64_t pause_ms)
 {
     char pause[32];
     alerts_send(worker->mux->state->alerts,
@@ -141,6 +152,56 @@ void mux_tell_breaker(mux_worker *worker, const upstream *u, const char *event, 
     };
     worker->log(worker->log_arg, pause_ms > 0 ? SMX_LOG_ERROR : SMX_LOG_INFO, event, 0, fields,
                 pause_ms > 0 ? 2 : 1);
+}
+
+void mux_settle(mux_worker *worker, upstream *u, upstream_admission *admitted,
+                const upstream_settlement *settlement)
+{
+    uint64_t until = 0;
+    switch (upstream_settle(u, admitted, settlement, &until)) {
+    case UPSTREAM_OPENED:
+        worker_tell_breaker(worker, u, "breaker_opened", until - settlement->now);
+        break;
+    case UPSTREAM_CLOSED:
+        worker_tell_breaker(worker, u, "breaker_closed", 0);
+        break;
+    case UPSTREAM_NO_NEWS:
+        break;
+    }
+}
+
+void mux_log_attempt(mux_worker *worker, const upstream *u, const upstream_result *result,
+                     smx_log_level level, const char *event, smx_transaction *tx)
+{
+    buffer reason = {0};
+    if (worker->log != NULL && mux_report_reason(&reason, upstream_name(u), result) == 0) {
+        smx_log_field fields[] = {
+            {"id", tx == NULL ? SMX_SLICE("") : smx_transaction_id(tx)},
+            {"upstream", slice_of_text(upstream_name(u))},
+            {"phase", slice_of_text(smx_client_phase_text(result->client->phase))},
+            {"reason", buffer_slice(&reason)},
+        };
+        size_t without = tx == NULL ? 1 : 0; /* the id */
+        worker->log(worker->log_arg, level, event, tx == NULL ? 0 : smx_transaction_session(tx)->id,
+                    fields + without, sizeof(fields) / sizeof(fields[0]) - without);
+    }
+    buffer_free(&reason);
+}
+
+void mux_suspend(mux_worker *worker, upstream *u, const upstream_result *result, uint32_t ms,
+                 smx_transaction *tx)
+{
+    bool is_new = false;
+    buffer reason = {0};
+    uint64_t until = upstream_suspend(u, loop_now(worker->loop), ms, &is_new);
+    if (!is_new)
+        return;
+    mux_log_attempt(worker, u, result, SMX_LOG_ERROR, "upstream_suspended", tx);
+    if (mux_report_reason(&reason, upstream_name(u), result) != 0)
+        buffer_clear(&reason);
+    alerts_send(worker->mux->state->alerts, ALERT_SUSPENDED, upstream_name(u),
+                buffer_slice(&reason), until);
+    buffer_free(&reason);
 }
 
 /* ---- the end ---- */
@@ -167,7 +228,7 @@ static void worker_leave_pools(mux_worker *worker)
 static void worker_end(loop_turn_end *self)
 {
     mux_worker *worker = list_member(self, mux_worker, ended);
-    if (worker->drained == NULL || worker->deliveries.count > 0)
+    if (worker->drained == NULL || worker->deliveries.count > 0 || mux_probe_count(worker) > 0)
         return;
     if (!worker->owns_set) {
         worker_is_drained(worker);
@@ -180,12 +241,13 @@ static void worker_end(loop_turn_end *self)
 
 void mux_worker_check_drained(mux_worker *worker)
 {
-    if (worker->drained != NULL && worker->deliveries.count == 0)
+    if (worker->drained != NULL && worker->deliveries.count == 0 && mux_probe_count(worker) == 0)
         loop_at_turn_end(worker->loop, &worker->ended);
 }
 
 void mux_worker_drain(mux_worker *worker, uint64_t deadline, void (*done)(void *arg), void *arg)
 {
+    mux_probe_stop(worker);
     worker->drained = done;
     worker->drained_arg = arg;
     timer_clear(&worker->drain_timer);
@@ -200,6 +262,7 @@ void mux_worker_free(mux_worker *worker)
         return;
     timer_clear(&worker->drain_timer);
     loop_cancel_turn_end(&worker->ended);
+    mux_probe_free(worker);
     worker_leave_pools(worker);
     if (worker->owns_set)
         upstream_pool_set_free(worker->set);

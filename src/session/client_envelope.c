@@ -235,6 +235,18 @@ void session_client_on_drain(smx_client_session *s, client_expect what,
         session_client_settle(s);
 }
 
+/* A server that refuses even this (RFC 5321 section 4.1.1.9) would refuse a message too. */
+void session_client_on_noop(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
+                            smx_client_event *event)
+{
+    (void)what;
+    (void)event;
+    if (client_reply_class(reply) == 2)
+        session_client_enter_and_tell(s, CLIENT_STATE_READY, SMX_CLIENT_READY);
+    else
+        session_client_fail_by_reply(s, reply);
+}
+
 void session_client_on_quit(smx_client_session *s, client_expect what, const smx_reply_lines *reply,
                             smx_client_event *event)
 {
@@ -338,14 +350,26 @@ int smx_client_session_reset(smx_client_session *s, uint64_t now)
     return 0;
 }
 
-int smx_client_session_quit(smx_client_session *s, uint64_t now)
+/* A command of its own between two transactions. */
+static int client_say(smx_client_session *s, uint64_t now, client_state state, client_expect what,
+                      const char *line)
 {
     if (s->state != CLIENT_STATE_READY || s->owed != SMX_CLIENT_NONE)
         return SMX_E_STATE;
-    int error = session_client_write(s, EXPECT_QUIT, "QUIT\r\n");
+    int error = session_client_write(s, what, line);
     if (error != 0)
         return error;
     s->now = now;
-    session_client_enter(s, CLIENT_STATE_QUIT);
+    session_client_enter(s, state);
     return 0;
+}
+
+int smx_client_session_noop(smx_client_session *s, uint64_t now)
+{
+    return client_say(s, now, CLIENT_STATE_NOOP, EXPECT_NOOP, "NOOP\r\n");
+}
+
+int smx_client_session_quit(smx_client_session *s, uint64_t now)
+{
+    return client_say(s, now, CLIENT_STATE_QUIT, EXPECT_QUIT, "QUIT\r\n");
 }

@@ -3,7 +3,7 @@
  * client.c            the public functions that are not of a transaction; feed
  * client_states.c     THE table of states and of what a reply can answer
  * client_greeting.c   banner to READY: EHLO, STARTTLS, AUTH
- * client_envelope.c   MAIL, RCPT, DATA, giving up, RSET, QUIT
+ * client_envelope.c   MAIL, RCPT, DATA, giving up, RSET, NOOP, QUIT
  * client_body.c       the body and the final reply
  * client_commands.c   the output, and the queue of replies that are outstanding
  * client_failure.c    how a session ends

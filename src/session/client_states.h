@@ -11,6 +11,7 @@
     X(EHLO, EHLO) /* LHLO and HELO too */                                                          \
     X(STARTTLS, TLS)                                                                               \
     X(AUTH, AUTH) /* the command or a response */                                                  \
+    X(NOOP, MAIL)                                                                                  \
     X(RSET, MAIL)                                                                                  \
     X(MAIL, MAIL)                                                                                  \
     X(RCPT, RCPT)                                                                                  \
@@ -57,6 +58,7 @@ typedef enum client_wait {
     X(AUTH, AUTH, COMMAND, CLIENT_TAKES(AUTH), session_client_on_auth)                             \
     X(CHALLENGED, AUTH, NEVER, 0, client_on_nothing) /* ... answers the challenge */               \
     X(READY, QUIT, NEVER, 0, client_on_nothing)      /* ... begins a transaction, or quits */      \
+    X(NOOP, MAIL, COMMAND, CLIENT_TAKES(NOOP), session_client_on_noop)                             \
     X(MAIL, MAIL, COMMAND, CLIENT_TAKES(RSET) | CLIENT_TAKES(MAIL), session_client_on_mail)        \
     X(RCPT, RCPT, COMMAND, CLIENT_TAKES(RCPT), session_client_on_rcpt)                             \
     X(DECIDE, RCPT, NEVER, 0, client_on_nothing) /* ... decides */                                 \
@@ -85,6 +87,7 @@ client_state_fn session_client_on_ehlo;
 client_state_fn session_client_on_helo;
 client_state_fn session_client_on_starttls;
 client_state_fn session_client_on_auth;
+client_state_fn session_client_on_noop;
 client_state_fn session_client_on_mail;
 client_state_fn session_client_on_rcpt;
 client_state_fn session_client_on_data;

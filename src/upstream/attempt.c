@@ -56,12 +56,15 @@ static upstream_health attempt_health(const upstream_attempt *attempt, const smx
     return UPSTREAM_UNREACHED;
 }
 
-static void attempt_tell(upstream_attempt *attempt, const smx_client_result *result)
+void attempt_tell(upstream_attempt *attempt, const smx_client_result *result)
 {
     smx_client_info info = {0};
     if (attempt->connection != NULL)
         smx_client_get_info(attempt->connection->client, &info);
-    attempt_count(attempt, result);
+    if (attempt->is_probe)
+        probe_keeps_its_permit(attempt);
+    else
+        attempt_count(attempt, result);
     upstream_result told = {
         .client = result,
         .unsuitable = attempt->unsuitable,
@@ -113,11 +116,15 @@ static uint64_t attempt_size(const smx_submission *s)
 }
 
 /* RFC 8689 section 4.2.1: onward in TLS that is verified, to a server that does the same. */
-static bool attempt_keeps_tls(const smx_client *client, const smx_capabilities *offered)
+static upstream_offer attempt_offer(const smx_client *client)
 {
     smx_client_info info;
+    const smx_capabilities *offered = smx_client_capabilities(client);
+    upstream_offer offer = {offered->extensions, offered->max_size};
     smx_client_get_info(client, &info);
-    return (offered->extensions & SMX_EXT_REQUIRETLS) != 0 && info.tls && info.verified;
+    if (!info.tls || !info.verified)
+        offer.extensions &= ~(smx_extensions)SMX_EXT_REQUIRETLS;
+    return offer;
 }
 
 /* A server without DSN tells of failures anyway; only other wishes would be lost there. */
@@ -129,35 +136,24 @@ static bool attempt_needs_dsn(const smx_envelope *envelope)
     return false;
 }
 
-/* What a client is told when no upstream is able to. */
+static upstream_needs attempt_needs(const smx_submission *s)
+{
+    const smx_mail *mail = &s->envelope->mail;
+    return (upstream_needs){
+        .size = attempt_size(s),
+        .eight_bit = mail->body == SMX_BODY_8BITMIME,
+        .smtputf8 = mail->smtputf8,
+        .requiretls = mail->requiretls,
+        .dsn = attempt_needs_dsn(s->envelope),
+    };
+}
+
+/* NULL: it is able to. */
 static const char *attempt_judge(const upstream_attempt *attempt, const smx_client *client,
                                  smx_reply *reply)
 {
-    const smx_capabilities *offered = smx_client_capabilities(client);
-    const smx_submission *s = &attempt->request.submission;
-    const smx_mail *mail = &s->envelope->mail;
-    uint64_t size = attempt_size(s);
-    if (offered->max_size != 0 && size > offered->max_size) {
-        *reply = SMX_REPLY(552, 5, 3, 4, "the message is larger than any provider takes");
-        return "the message is larger than its SIZE";
-    }
-    if (mail->body == SMX_BODY_8BITMIME && (offered->extensions & SMX_EXT_8BITMIME) == 0) {
-        *reply = SMX_REPLY(554, 5, 6, 3, "no provider takes 8-bit messages");
-        return "it does not offer 8BITMIME";
-    }
-    if (mail->smtputf8 && (offered->extensions & SMX_EXT_SMTPUTF8) == 0) {
-        *reply = SMX_REPLY(550, 5, 6, 7, "no provider takes internationalized addresses");
-        return "it does not offer SMTPUTF8";
-    }
-    if (mail->requiretls && !attempt_keeps_tls(client, offered)) {
-        *reply = SMX_REPLY(550, 5, 7, 30, "no provider offers REQUIRETLS");
-        return "it does not offer REQUIRETLS in verified TLS";
-    }
-    if (attempt_needs_dsn(s->envelope) && (offered->extensions & SMX_EXT_DSN) == 0) {
-        *reply = SMX_REPLY(550, 5, 3, 3, "no provider takes NOTIFY");
-        return "it does not offer DSN";
-    }
-    return NULL;
+    const upstream_needs needs = attempt_needs(&attempt->request.submission);
+    return upstream_unsuitable(&needs, attempt_offer(client), reply);
 }
 
 /* ---- time ---- */
@@ -242,12 +238,15 @@ static void attempt_timeout(timer_entry *self)
 attempt_use attempt_connection_ready(upstream_attempt *attempt, pool_connection *c)
 {
     smx_reply reply = {0};
-    attempt->unsuitable = attempt_judge(attempt, c->client, &reply);
+    if (!attempt->is_probe)
+        attempt->unsuitable = attempt_judge(attempt, c->client, &reply);
     pool_move(c, POOL_BUSY);
     attempt->connection = NULL;
     c->attempt = NULL;
     int error = 0;
-    if (attempt->unsuitable == NULL)
+    if (attempt->is_probe)
+        error = smx_client_noop(c->client);
+    else if (attempt->unsuitable == NULL)
         error = smx_client_submit(c->client, &attempt->request.submission);
     if (attempt->unsuitable == NULL && error == 0) {
         attempt->connection = c;
@@ -369,6 +368,10 @@ void attempt_start(upstream_attempt *attempt)
     attempt->tries++;
     if (!attempt->waiter.fresh && attempt_use_idle(attempt))
         return;
+    if (attempt->is_probe) {
+        probe_start(attempt);
+        return;
+    }
     attempt->waiting = !upstream_permit_take(attempt->pool->upstream, &attempt->waiter);
     if (attempt->waiting)
         attempt_arm(attempt);
@@ -376,8 +379,8 @@ void attempt_start(upstream_attempt *attempt)
         attempt_open(attempt);
 }
 
-int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
-                         upstream_attempt **out)
+int attempt_begin(upstream_pool *pool, const upstream_request *request, bool is_probe,
+                  upstream_attempt **out)
 {
     if (pool->ending || pool->cut)
         return SMX_E_CLOSED;
@@ -386,6 +389,7 @@ int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
         return SMX_E_NOMEM;
     attempt->pool = pool;
     attempt->request = *request;
+    attempt->is_probe = is_probe;
     attempt->started = loop_now(pool->loop);
     attempt->timer.fn = attempt_timeout;
     attempt->later.fn = attempt_later;
@@ -396,10 +400,17 @@ int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
                                         .fresh = request->fresh};
     attempt->retried_421 = request->fresh; /* the owner's own retry is the only one */
     list_append(&pool->attempts, &attempt->node);
-    upstream_count(pool->upstream, UPSTREAM_COUNT_attempts);
+    if (!is_probe)
+        upstream_count(pool->upstream, UPSTREAM_COUNT_attempts);
     *out = attempt;
     attempt_start(attempt);
     return 0;
+}
+
+int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
+                         upstream_attempt **attempt)
+{
+    return attempt_begin(pool, request, false, attempt);
 }
 
 void attempt_recipient(upstream_attempt *attempt, size_t index, const smx_reply *reply)

@@ -49,7 +49,8 @@ bool breaker_fail(breaker *b, uint64_t now)
 {
     if (b->failures < UINT32_MAX)
         b->failures++;
-    if (b->state == BREAKER_OPEN || b->failures < b->options.failures)
+    if (b->state == BREAKER_OPEN ||
+        (b->state == BREAKER_CLOSED && b->failures < b->options.failures))
         return false;
     b->state = BREAKER_OPEN;
     b->pause_ms = breaker_next_pause(b);

@@ -124,9 +124,13 @@ static void pool_client_ready(void *arg, smx_client *client)
     pool_connection *c = arg;
     upstream_attempt *attempt = c->attempt;
     if (c->messages == 0)
-        upstream_learn(c->pool->upstream, smx_client_capabilities(client)->extensions);
+        upstream_learn(c->pool->upstream, smx_client_capabilities(client));
     if (c->node.owner == &c->pool->connections[POOL_CLOSING])
         return;
+    if (attempt != NULL && attempt->is_probe && c->node.owner == &c->pool->connections[POOL_BUSY]) {
+        probe_answered(attempt, c);
+        return;
+    }
     attempt_use use = attempt == NULL ? ATTEMPT_LEAVES : attempt_connection_ready(attempt, c);
     if (use == ATTEMPT_LEAVES) {
         pool_connection_free(c);
@@ -244,9 +248,12 @@ static void pool_release_idle(void *arg)
 {
     upstream_pool *pool = arg;
     list_node *oldest = pool->connections[POOL_IDLE].first;
-    if (oldest != NULL)
+    bool gives = oldest != NULL;
+    if (gives)
         pool_drop(list_member(oldest, pool_connection, node));
-    upstream_holder_answer(pool->upstream, &pool->holder, oldest != NULL);
+    else
+        gives = probe_give_way(pool);
+    upstream_holder_answer(pool->upstream, &pool->holder, gives);
     pool_check_end(pool);
 }
 

@@ -47,6 +47,8 @@ struct upstream_attempt {
     list_node node;
     upstream_pool *pool;
     upstream_request request;
+    bool is_probe;  /* it has no message, and counts nowhere */
+    bool gives_way; /* a probe whose permit is counted as an idle connection's */
     pool_connection *connection;
     upstream_waiter waiter;
     bool waiting;        /* in the queue for a permit */
@@ -108,6 +110,21 @@ void attempt_arm(upstream_attempt *attempt);
 /* Without a connection there is no reply: the result, told at the turn's end, is our own. */
 void attempt_tell_local(upstream_attempt *attempt, int error, const char *detail);
 void attempt_free(upstream_attempt *attempt);
+/* upstream_pool_submit, or a probe. */
+SMX_MUST_USE int attempt_begin(upstream_pool *pool, const upstream_request *request, bool is_probe,
+                               upstream_attempt **attempt);
+/* The owner is told; the attempt may be gone then. */
+void attempt_tell(upstream_attempt *attempt, const smx_client_result *result);
+
+/* probe.c */
+/* Opens a connection, if there is a permit. */
+void probe_start(upstream_attempt *probe);
+/* NOOP was answered: QUIT follows, and the owner is told. */
+void probe_answered(upstream_attempt *probe, pool_connection *c);
+/* Ends a probe of this pool for whoever waits for its permit. False: there is none. */
+bool probe_give_way(upstream_pool *pool);
+/* It is over, or about to be: nobody need ask for its permit any more. */
+void probe_keeps_its_permit(upstream_attempt *probe);
 
 /* attempt_token.c */
 void attempt_token_init(upstream_attempt *attempt);

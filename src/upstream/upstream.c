@@ -2,6 +2,7 @@
  * The record owns no connection; pools and waiters register themselves and outlive their entry. */
 #include "upstream/upstream.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,8 +19,10 @@ enum {
     LATENCY_SHARE = 8, /* of a new delivery in the average: one eighth */
 };
 
-#define OFFERED_SEEN    (1ULL << 63)
-#define OFFERED_KEPT_MS (90ULL * 24 * 60 * 60 * 1000)
+#define OFFERED_SEEN     (1ULL << 63)
+#define OFFERED_SIZE_AT  20                               /* behind the extensions stands SIZE, */
+#define OFFERED_SIZE_MAX (1ULL << (63 - OFFERED_SIZE_AT)) /* below this, or 0 */
+#define OFFERED_KEPT_MS  (90ULL * 24 * 60 * 60 * 1000)
 
 struct upstream {
     char *name;
@@ -30,7 +33,9 @@ struct upstream {
     _Atomic uint64_t not_taken[SMX_CLIENT_PHASE_COUNT];
     _Atomic uint32_t latency_us;
     _Atomic bool is_troubled; /* suspended, or its breaker is not closed */
-    _Atomic uint64_t offered; /* by the last EHLO, with OFFERED_SEEN; 0: none was seen */
+    _Atomic uint32_t probe_ms;
+    _Atomic uint64_t probe_due; /* meant for `probe_ms` other than 0 */
+    _Atomic uint64_t offered;   /* by the last EHLO: extensions, SIZE, OFFERED_SEEN; 0: none yet */
     store *store;
     quota *quota;             /* locks itself */
     pthread_mutex_t mutex;    /* guards what follows */
@@ -48,6 +53,25 @@ struct upstream {
 /* ---- life ---- */
 
 static void upstream_recall(upstream *u);
+static bool upstream_grant(upstream *u);
+
+/* From now on, for the configured time. */
+static void upstream_begin_probe_time(upstream *u, uint64_t now)
+{
+    atomic_store_explicit(&u->probe_due,
+                          now + atomic_load_explicit(&u->probe_ms, memory_order_relaxed),
+                          memory_order_relaxed);
+}
+
+/* A message was tried. A probe under way keeps others off for longer than that. Under the mutex, beside
+ * which only claims are made. */
+static void upstream_put_probe_off(upstream *u, uint64_t now)
+{
+    uint64_t next = now + atomic_load_explicit(&u->probe_ms, memory_order_relaxed);
+    uint64_t due = atomic_load_explicit(&u->probe_due, memory_order_relaxed);
+    if (due < next)
+        (void)atomic_compare_exchange_strong(&u->probe_due, &due, next);
+}
 
 bool upstream_is_plain(const upstream *u)
 {
@@ -103,7 +127,11 @@ static void upstream_set(upstream *u, const upstream_options *options)
     upstream_forget_secret(u);
     u->secret = secret;
     u->permits_max = options->max_connections == 0 ? CONNECTIONS_DEFAULT : options->max_connections;
+    while (u->permits < u->permits_max && upstream_grant(u))
+        u->permits++;
     breaker_configure(&u->breaker, &options->breaker);
+    if (atomic_exchange(&u->probe_ms, options->probe_ms) != options->probe_ms)
+        upstream_begin_probe_time(u, clock_monotonic_ms());
     upstream_unlock_changed(u);
 }
 
@@ -248,7 +276,8 @@ uint64_t upstream_suspend(upstream *u, uint64_t now, uint64_t ms, bool *is_new)
     (void)pthread_mutex_lock(&u->mutex);
     *is_new = u->suspended_until <= now;
     if (ms > 0) {
-        u->suspended_until = now + ms;
+        if (u->suspended_until < now + ms)
+            u->suspended_until = now + ms;
     } else if (*is_new) {
         u->suspension_ms = upstream_next_suspension(u);
         u->suspended_until = now + u->suspension_ms;
@@ -297,9 +326,21 @@ static void upstream_admit_quota(upstream *u, const upstream_ask *ask, upstream_
         breaker_give_back(&u->breaker);
 }
 
+/* A probe that is refused comes when the breaker's pause ends, if that is sooner. A suspension is
+ * looked at in between, since an operator may end it. */
+static void upstream_put_probe_off_until(upstream *u, uint64_t now, const upstream_admission *a)
+{
+    uint64_t next = now + atomic_load_explicit(&u->probe_ms, memory_order_relaxed);
+    if (a->usable == UPSTREAM_USABLE)
+        return;
+    if (a->until > now && a->until < next)
+        next = a->until;
+    atomic_store_explicit(&u->probe_due, next, memory_order_relaxed);
+}
+
 void upstream_admit(upstream *u, const upstream_ask *ask, upstream_admission *admission)
 {
-    *admission = (upstream_admission){.usable = UPSTREAM_USABLE};
+    *admission = (upstream_admission){.usable = UPSTREAM_USABLE, .is_for_probe = ask->is_for_probe};
     (void)pthread_mutex_lock(&u->mutex);
     if (u->suspended_until > ask->now) {
         admission->usable = UPSTREAM_SUSPENDED;
@@ -312,8 +353,12 @@ void upstream_admit(upstream *u, const upstream_ask *ask, upstream_admission *ad
             admission->until = u->breaker.state == BREAKER_OPEN ? u->breaker.until : 0;
         }
     }
-    if (admission->usable == UPSTREAM_USABLE)
+    if (ask->is_for_probe)
+        upstream_put_probe_off_until(u, ask->now, admission);
+    else if (admission->usable == UPSTREAM_USABLE)
         upstream_admit_quota(u, ask, admission);
+    if (!ask->is_for_probe && admission->usable == UPSTREAM_USABLE)
+        upstream_put_probe_off(u, ask->now);
     (void)pthread_mutex_unlock(&u->mutex);
 }
 
@@ -344,12 +389,33 @@ upstream_news upstream_settle(upstream *u, upstream_admission *admission,
         upstream_learn_latency(u, settlement->took_ms);
     }
     *until = u->breaker.until;
+    if (admission->is_for_probe)
+        upstream_begin_probe_time(u, settlement->now);
+    else
+        upstream_put_probe_off(u, settlement->now);
     upstream_unlock_changed(u);
     if (settlement->counts)
         quota_commit(u->quota, clock_wall_ms(), &admission->reservation);
     else
         quota_release(u->quota, &admission->reservation);
     return news;
+}
+
+/* ---- the active probe ---- */
+
+uint64_t upstream_probe_due(const upstream *u)
+{
+    if (atomic_load_explicit(&u->probe_ms, memory_order_relaxed) == 0)
+        return UINT64_MAX;
+    return atomic_load_explicit(&u->probe_due, memory_order_relaxed);
+}
+
+/* Until it is settled nobody else finds it due. */
+bool upstream_probe_claim(upstream *u, uint64_t now)
+{
+    uint64_t due = upstream_probe_due(u);
+    uint64_t next = now + UPSTREAM_PROBE_MS + atomic_load(&u->probe_ms);
+    return due <= now && atomic_compare_exchange_strong(&u->probe_due, &due, next);
 }
 
 uint32_t upstream_latency_us(const upstream *u)
@@ -406,7 +472,7 @@ static void upstream_recalled(void *arg, int error, smx_slice value)
     upstream *u = arg;
     uint64_t none = 0;
     uint64_t kept;
-    if (error == 0 && slice_to_number(value, UINT32_MAX, &kept) == 0)
+    if (error == 0 && slice_to_number(value, OFFERED_SEEN - 1, &kept) == 0)
         (void)atomic_compare_exchange_strong(&u->offered, &none, kept | OFFERED_SEEN);
     upstream_free(u);
 }
@@ -421,25 +487,31 @@ static void upstream_recall(upstream *u)
         upstream_free(u);
 }
 
-void upstream_learn(upstream *u, smx_extensions extensions)
+void upstream_learn(upstream *u, const smx_capabilities *told)
 {
     char key[NAME_MAX_OCTETS];
     char value[24];
-    uint64_t told = extensions | OFFERED_SEEN;
-    if (atomic_exchange(&u->offered, told) == told || u->store == NULL)
+    uint64_t size = told->max_size < OFFERED_SIZE_MAX ? told->max_size : 0;
+    uint64_t offered = told->extensions | size << OFFERED_SIZE_AT | OFFERED_SEEN;
+    if (atomic_exchange(&u->offered, offered) == offered || u->store == NULL)
         return;
     upstream_offer_key(u, key, sizeof(key));
-    int len = snprintf(value, sizeof(value), "%u", (unsigned)extensions);
+    int len = snprintf(value, sizeof(value), "%" PRIu64, (uint64_t)(offered & ~OFFERED_SEEN));
     /* Without memory it is learned again at the next start. */
     int error = store_put(u->store, slice_of_text(key), slice_of(value, (size_t)len),
                           clock_wall_ms() + OFFERED_KEPT_MS, NULL, NULL);
     (void)error;
 }
 
-smx_extensions upstream_known(const upstream *u, smx_extensions configured)
+upstream_offer upstream_known(const upstream *u, const upstream_options *configured, bool *is_whole)
 {
     uint64_t offered = atomic_load_explicit(&u->offered, memory_order_relaxed);
-    return offered == 0 ? configured : (smx_extensions)(offered & ~OFFERED_SEEN);
+    if (is_whole != NULL)
+        *is_whole = offered != 0;
+    if (offered == 0)
+        return (upstream_offer){configured->caps, configured->cap_max_size};
+    return (upstream_offer){(smx_extensions)(offered & (((uint64_t)1 << OFFERED_SIZE_AT) - 1)),
+                            (offered & ~OFFERED_SEEN) >> OFFERED_SIZE_AT};
 }
 
 /* ---- permits ---- */
@@ -503,20 +575,44 @@ bool upstream_permit_take(upstream *u, upstream_waiter *waiter)
     return taken;
 }
 
+bool upstream_permit_try(upstream *u, upstream_holder *holder)
+{
+    (void)pthread_mutex_lock(&u->mutex);
+    bool taken = u->permits < u->permits_max;
+    u->permits += taken;
+    holder->idle += taken;
+    (void)pthread_mutex_unlock(&u->mutex);
+    return taken;
+}
+
+/* A permit goes to the first waiter. False: nobody waits, or there is no memory to tell. */
+static bool upstream_grant(upstream *u)
+{
+    list_node *first = u->waiters.first;
+    if (first == NULL)
+        return false;
+    const upstream_waiter *waiter = list_member(first, upstream_waiter, node);
+    list_remove(first); /* before the post: once posted the waiter may be gone at any time */
+    bool granted = smx_loop_post(waiter->holder->loop, waiter->granted, waiter->arg) == 0;
+    if (!granted)
+        list_prepend(&u->waiters, first);
+    return granted;
+}
+
+/* After a reload there may be more than there should. */
+static bool upstream_has_too_many(const upstream *u)
+{
+    return u->permits > u->permits_max;
+}
+
 void upstream_permit_give(upstream *u)
 {
     (void)pthread_mutex_lock(&u->mutex);
-    list_node *first = u->waiters.first;
-    upstream_waiter *waiter = first == NULL ? NULL : list_member(first, upstream_waiter, node);
-    bool granted = false;
-    if (waiter != NULL) {
-        list_remove(first); /* before the post: once posted the waiter may be gone at any time */
-        granted = smx_loop_post(waiter->holder->loop, waiter->granted, waiter->arg) == 0;
-        if (!granted)
-            list_prepend(&u->waiters, first);
-    }
-    if (!granted)
+    bool had_too_many = upstream_has_too_many(u);
+    if (had_too_many || !upstream_grant(u))
         u->permits--;
+    if (had_too_many && u->waiters.first != NULL)
+        upstream_ask_release(u); /* whoever waits has asked for this one alone */
     (void)pthread_mutex_unlock(&u->mutex);
 }
 
@@ -532,18 +628,18 @@ bool upstream_permit_cancel(upstream *u, upstream_waiter *waiter)
 upstream_next upstream_connection_free(upstream *u, upstream_holder *holder,
                                        upstream_waiter **waiter)
 {
-    upstream_next next = UPSTREAM_NEXT_IDLE;
+    upstream_next next = UPSTREAM_NEXT_CLOSE;
     (void)pthread_mutex_lock(&u->mutex);
     list_node *first = u->waiters.first;
     upstream_waiter *w = first == NULL ? NULL : list_member(first, upstream_waiter, node);
-    if (w == NULL) {
+    bool is_kept = !upstream_has_too_many(u);
+    if (is_kept && w == NULL) {
         holder->idle++;
-    } else if (w->holder == holder && !w->fresh) {
+        next = UPSTREAM_NEXT_IDLE;
+    } else if (is_kept && w->holder == holder && !w->fresh) {
         list_remove(first);
         *waiter = w;
         next = UPSTREAM_NEXT_WAITER;
-    } else {
-        next = UPSTREAM_NEXT_CLOSE;
     }
     (void)pthread_mutex_unlock(&u->mutex);
     return next;

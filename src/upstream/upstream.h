@@ -16,6 +16,7 @@
 #include "upstream/oauth2.h"
 #include "upstream/quota.h"
 #include "upstream/rules.h"
+#include "upstream/suitable.h"
 
 enum { UPSTREAM_PIN = 32 }; /* octets of a SHA-256 */
 
@@ -110,8 +111,9 @@ typedef enum upstream_usable {
 /* What was decided for one attempt; must be settled when it is USABLE. */
 typedef struct upstream_admission {
     upstream_usable usable;
-    uint64_t until; /* of the monotonic clock */
-    bool is_probe;  /* the breaker's one probe */
+    uint64_t until;    /* of the monotonic clock */
+    bool is_probe;     /* the breaker's one probe */
+    bool is_for_probe; /* as it was asked */
     quota_reservation reservation;
     char why[QUOTA_TEXT]; /* of the quota's refusals: the limit, or a reason in words */
 } upstream_admission;
@@ -120,6 +122,7 @@ typedef struct upstream_ask {
     uint64_t now;
     uint64_t recipients;
     bool past_breaker; /* all breakers are open, and this is the best: the breaker is not asked */
+    bool is_for_probe; /* the quota is not asked */
     quota_waiter *waiter; /* for LEASING; NULL: nobody waits */
 } upstream_ask;
 
@@ -150,6 +153,16 @@ typedef enum upstream_news {
 upstream_news upstream_settle(upstream *u, upstream_admission *admission,
                               const upstream_settlement *settlement, uint64_t *until);
 
+/* ---- the active probe (DESIGN 4.8): claimed by one of all workers, admitted as an attempt is, and
+ * settled. Any thread; times of the monotonic clock ---- */
+
+enum { UPSTREAM_PROBE_MS = 30000 }; /* a probe is over by then */
+
+/* When it is to be tried out: `probe_ms` after the last attempt or probe. UINT64_MAX: never. */
+uint64_t upstream_probe_due(const upstream *u);
+/* True for exactly one of those who ask when it is due. */
+SMX_MUST_USE bool upstream_probe_claim(upstream *u, uint64_t now);
+
 /* How it stands, for selectors, explain, the API and metrics. Asks for nothing. */
 typedef struct upstream_status {
     upstream_usable usable; /* as admission would say */
@@ -167,10 +180,12 @@ typedef struct upstream_status {
 void upstream_get_status(upstream *u, uint64_t now, upstream_status *status);
 /* Its quota, for reports and for taking back the waiting of an ask. */
 quota *upstream_quota(upstream *u);
-/* The last EHLO told these extensions. Keeps them for the next start too. */
-void upstream_learn(upstream *u, smx_extensions extensions);
-/* What it is known to offer: by its last EHLO, or if none was seen, by `configured`. Takes no lock. */
-smx_extensions upstream_known(const upstream *u, smx_extensions configured);
+/* The last EHLO told this. Keeps extensions and SIZE for the next start too. */
+void upstream_learn(upstream *u, const smx_capabilities *told);
+/* What it is known to offer: by its last EHLO, or if none was seen, by `configured`. Takes no lock.
+ * *is_whole (or NULL): what is not among it is not offered. */
+upstream_offer upstream_known(const upstream *u, const upstream_options *configured,
+                              bool *is_whole);
 /* A hint that takes no lock: neither suspended nor with an open breaker. */
 bool upstream_is_plain(const upstream *u);
 /* The moving average in microseconds; 0: none yet. Takes no lock. */
@@ -245,6 +260,9 @@ bool upstream_holder_is_asked(upstream *u, const upstream_holder *holder);
 /* True: the permit is taken. False: the waiter queues, first come first served over all workers, and
  * a pool with an idle connection is asked to close it. */
 SMX_MUST_USE bool upstream_permit_take(upstream *u, upstream_waiter *waiter);
+/* The same without queueing, for a connection that counts as idle with its holder from the beginning:
+ * `release` is to close it for whoever waits, and it is to be told as upstream_connection_taken. */
+SMX_MUST_USE bool upstream_permit_try(upstream *u, upstream_holder *holder);
 /* Gives a permit back: to the first waiter, if there is one. */
 void upstream_permit_give(upstream *u);
 /* Ends the waiting. True: it had been granted meanwhile, and the `granted` call is under way, which

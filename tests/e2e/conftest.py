@@ -1,9 +1,15 @@
 """Fixtures: daemons and providers that end with their test, certificates for the whole run."""
+import os
+
 import pytest
 
 from certificates import make_certificates
 from harness import Mux, make_config
 from provider import Provider
+
+# No test needs the authorities of the machine, and reading them is most of what a start costs.
+os.environ.setdefault("SSL_CERT_FILE", os.devnull)
+os.environ.setdefault("SSL_CERT_DIR", os.devnull)
 
 
 class Stage:

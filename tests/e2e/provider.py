@@ -78,7 +78,7 @@ def reset(sock):
 class Provider:
     """`faults`: phase -> what to do there, each time; or a list, of which each occurrence takes one.
 
-    Phases: connect tls banner ehlo starttls auth mail rcpt data body dot after-dot quit.
+    Phases: connect tls banner ehlo starttls auth noop mail rcpt data body dot after-dot quit.
     What: refuse and stall (of connect), close, reset, stall, garbage, oversize, a reply as
     "451 4.3.0 not now" (421 closes behind it), octets that are sent as they are, None for nothing, or a
     function of the connection that returns one of these.
@@ -359,7 +359,8 @@ class Connection:
         self.send(b"250 2.0.0 flushed\r\n")
 
     def do_noop(self, _rest):
-        self.send(b"250 2.0.0 ok\r\n")
+        if not self.act("noop"):
+            self.send(b"250 2.0.0 ok\r\n")
 
     def do_quit(self, _rest):
         self.provider.leaves(self.session)

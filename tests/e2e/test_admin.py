@@ -48,7 +48,10 @@ class Door:
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
             body = body if isinstance(body, (bytes, str)) else json.dumps(body)
-        connection.request(method, path, body, headers)
+        try:
+            connection.request(method, path, body, headers)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # a refusal does not wait for the body
         reply = connection.getresponse()
         text = reply.read().decode()
         connection.close()

@@ -34,7 +34,8 @@ def test_breaker__opens_after_failures_in_a_row_and_spares_the_provider(stage):
                      good], workers=1)
     for count in range(1, 7):
         assert send_one(mux.port()).code == 250
-        assert flaky.connections == count and bool(mux.find("breaker_opened")) == (count == 6)
+        assert flaky.connections == count
+        assert count == 6 or not mux.find("breaker_opened")
     event = mux.wait("breaker_opened")
     assert (event["upstream"], event["level"], event["pause_ms"]) == ("p0", "error", "600000")
     for _ in range(5):
@@ -84,9 +85,9 @@ def test_breaker__a_pause_doubles_to_the_cap_and_begins_anew_after_a_success(sta
                       "breaker": breaker(1, "50ms", "200ms")}, stage.provider()], workers=1)
     codes = send_until(mux, lambda: len(mux.find("breaker_opened")) >= 6, "six openings")
     assert set(codes) == {250}
-    pauses = [line["pause_ms"] for line in mux.find("breaker_opened")]
-    assert pauses == ["50", "100", "200", "200", "200", "50"]
-    assert len(mux.find("breaker_closed")) == 1
+    told = [line.get("pause_ms") or line["event"] for line in list(mux.lines)
+            if line["event"] in ("breaker_opened", "breaker_closed")]
+    assert told[:7] == ["50", "100", "200", "200", "200", "breaker_closed", "50"]
 
 
 def test_breaker__when_all_are_open_the_best_is_tried_anyway(stage):

@@ -1,4 +1,5 @@
 """Messages arrive byte for byte: 200 of them, from 1 byte to 20 MB, by DATA and by BDAT."""
+import functools
 import hashlib
 import random
 
@@ -11,6 +12,7 @@ from wire import Wire, message
 MIB = 1 << 20
 
 
+@functools.cache
 def vectors():
     """Messages whose line ends are CRLF throughout."""
     yaml = pytest.importorskip("yaml")
@@ -18,7 +20,7 @@ def vectors():
     if not index.exists():
         return []
     return [(entry["file"], (VECTORS / "eml" / entry["file"]).read_bytes(), entry["sha256"])
-            for entry in yaml.safe_load(index.read_text())
+            for entry in yaml.load(index.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
             if entry["line_ends"] == "crlf" and not entry["nul"]]
 
 
@@ -56,6 +58,7 @@ def generated():
     return made
 
 
+@functools.cache
 def cases():
     made = [(name, data) for name, data, _ in vectors()]
     return made + generated()

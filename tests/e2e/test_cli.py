@@ -220,11 +220,13 @@ def test_cli_serve__mistakes_are_shown_and_nothing_starts(file):
     assert "event=" not in done.stderr
 
 
-def test_cli_serve__sighup_says_that_reload_is_not_there(file):
+def test_cli_serve__sighup_takes_the_file_anew(file):
     with cli.serving(file) as daemon:
         daemon.port()
+        file.write_text(cli.small(more="workers: 3\n"))
         daemon.signal(signal.SIGHUP)
-        daemon.read_until(r"level=warn event=reload problem=\"reload is not in this version")
+        daemon.read_until(r"level=warn event=reload .*workers")
+        daemon.read_until(r"event=reloaded generation=2 ")
         assert daemon.stop() == 0
 
 

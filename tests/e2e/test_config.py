@@ -120,12 +120,35 @@ def test_config__what_is_printed_loads_and_prints_the_same(write):
     assert "is what `check --print` shows instead of a secret" in again.stderr
 
 
+EXAMPLE_SECRETS = {"SES_USER": "AKIAABCDEFGHIJKLMNOP", "SES_PASSWORD": "x", "VAULTWARDEN_PASSWORD": "x",
+                   "GMAIL_APP_PASSWORD": "abcd efgh ijkl mnop", "NEWSLETTER_PASSWORD": "x"}
+
+
 def test_config__the_example_is_right():
-    values = {"SES_USER": "AKIAABCDEFGHIJKLMNOP", "SES_PASSWORD": "x", "VAULTWARDEN_PASSWORD": "x",
-              "GMAIL_APP_PASSWORD": "abcd efgh ijkl mnop", "NEWSLETTER_PASSWORD": "x"}
-    done = check(cli.ROOT / "examples/config.yaml", **values)
+    done = check(cli.ROOT / "examples/config.yaml", **EXAMPLE_SECRETS)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("ok: 1 listener, 2 upstreams, 2 users\n")
+
+
+# What an example of the documentation leaves out.
+REST = {
+    "listeners": "listeners: [{listen: '127.0.0.1:0', allow_insecure_auth: true}]\n",
+    "upstreams": "upstreams: {ses: {url: 'smtp://a.example'}, gmail: {url: 'smtp://b.example'}}\n",
+    "users": "users: [{email: ann@example.com, password: sesame, upstreams: [ses]}]\n",
+}
+EXAMPLES = [(path.name, example) for path in (cli.ROOT / "README.md", *sorted(cli.ROOT.glob("docs/*.md")))
+            for example in re.findall(r"^```yaml\n(.*?)^```", path.read_text(), re.M | re.S)]
+
+
+@pytest.mark.parametrize("name,example", EXAMPLES, ids=lambda value: value if value.endswith(".md") else "")
+def test_config__examples_of_the_documentation_are_right(name, example, write):
+    if example.startswith("title:"):
+        mine = write(example, "mine.yaml")
+        example = f"upstreams: {{ses: {{url: 'smtp://a.example', profile: '{mine}'}}}}\n"
+    given = re.findall(r"^(\w+):", example, re.M)
+    rest = "".join(text for key, text in REST.items() if key not in given)
+    done = check(write(example + rest), **EXAMPLE_SECRETS)
+    assert done.returncode == 0, f"{name}: {done.stderr}"
 
 
 GO_FILE = """users:

@@ -114,6 +114,21 @@ def test_recipients__behind_a_promise_the_upstreams_own_reply_counts(stage, seco
     assert (len(one.taken), two.connections) == (1, 0)
 
 
+@pytest.mark.parametrize("reply", ["535 5.7.8 who are you", "550 5.4.5 Daily user sending limit exceeded."])
+def test_recipients__what_a_reply_behind_a_promise_says_of_the_upstream_is_heeded(stage, reply):
+    """It is this recipient's own reply, and the next message goes elsewhere."""
+    one, two = stage.provider({"rcpt": to(b=reply)}), stage.provider()
+    mux = cut_through(stage, [{"url": one.url, "profile": "gmail"}, two])
+    with Wire(mux.port()) as wire:
+        wire.greet().command("MAIL FROM:<from@example.com>")
+        assert recipients(wire, "a", "b") == [250, int(reply[:3])]
+        assert wire.command("DATA").code == 354
+        wire.send(stuffed(message()))
+        assert wire.reply().code == 250
+        assert wire.submit(message()).code == 250
+    assert (len(one.taken), len(two.taken)) == (1, 1)
+
+
 def test_recipients__without_a_reachable_upstream_there_is_no_promise(stage):
     one = stage.provider({"connect": "refuse"})
     two = stage.provider({"mail": "451 4.3.0 not now"})
@@ -279,6 +294,27 @@ def test_failover__the_upstream_is_lost_between_recipients(stage):
     assert [rcpt[4] for rcpt in two.taken[0].rcpt] == ["a", "b", "c"]
 
 
+def hang_up(provider):
+    for sock in list(provider.sockets):
+        sock.shutdown(2)
+
+
+def test_failover__the_upstream_is_lost_when_nobody_is_promised(stage):
+    one, two = stage.provider({"rcpt": to(no="550 5.1.1 nobody here")}), stage.provider()
+    mux = cut_through(stage, [one, two])
+    with Wire(mux.port()) as wire:
+        wire.greet().command("MAIL FROM:<from@example.com>")
+        assert recipients(wire, "no") == [550]
+        hang_up(one)
+        wait_until(lambda: one.sessions[0].ended)
+        assert recipients(wire, "no", "yes") == [550, 250]  # asked anew
+        assert wire.command("DATA").code == 354
+        wire.send(stuffed(message()))
+        assert wire.reply().code == 250
+    assert [rcpt[4:7] for rcpt in one.taken[0].rcpt] == ["yes"] and one.connections == 2
+    assert two.connections == 0
+
+
 def test_failover__lost_while_the_client_pauses_in_the_body(stage):
     one, two = stage.provider(), stage.provider()
     mux = cut_through(stage, [one, two])
@@ -287,8 +323,7 @@ def test_failover__lost_while_the_client_pauses_in_the_body(stage):
     with Wire(mux.port()) as wire:
         begin(wire).send(octets[:1_000_000])
         wait_until(lambda: len(one.sessions[0].body or b"") > 900_000)
-        for sock in list(one.sockets):
-            sock.shutdown(2)
+        hang_up(one)
         # The next one has all there is, before the client goes on.
         wait_until(lambda: two.sessions and len(two.sessions[0].body or b"") > 900_000)
         wire.send(octets[1_000_000:])

@@ -1,6 +1,7 @@
 """`dedup_window`: a message that is sent again is delivered once."""
 import concurrent.futures
 import threading
+import time
 
 import pytest
 
@@ -61,6 +62,20 @@ def test_without_a_window__every_copy_is_delivered(stage):
     for _ in range(2):
         assert send_one(mux.port(), data=mail()).code == 250
     assert held(provider) == [2]
+
+
+def test_window__is_over_though_another_users_is_longer(stage):
+    """Entries are let go in order: one that is kept for long must not keep those behind it alive."""
+    provider = stage.provider()
+    users = [{"email": "long@example.com", "upstreams": ["p0"], "dedup_window": "1h"},
+             {"email": "short@example.com", "upstreams": ["p0"], "dedup_window": "1ms"}]
+    mux = stage.mux([provider], users=users, workers=1, listeners=[
+        {"trust": {"127.0.0.0/8": user["email"]}} for user in users])
+    assert send_one(mux.port(0), data=mail()).code == 250
+    for copies in (2, 3):
+        assert send_one(mux.port(1), data=mail()).code == 250
+        assert held(provider) == [copies]
+        time.sleep(0.002)
 
 
 def test_copies_at_once__wait_for_the_first_and_get_its_reply(stage):

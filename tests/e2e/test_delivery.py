@@ -86,7 +86,7 @@ def test_unsuitable__a_provider_that_cannot_take_it_is_passed_over(stage, lacks,
         assert wire.submit(message()).code == 250  # a small one of 7 bits
     assert "MAIL" in first.sessions[0].verbs()
     assert (len(first.taken), len(second.taken)) == (1, 1)
-    assert lacks in mux.find("attempt_failed")[0]["reason"]
+    assert lacks in mux.wait("attempt_failed")["reason"]
 
 
 def test_unsuitable__everywhere_is_a_refusal(stage):
@@ -169,6 +169,22 @@ def test_on_unknown__failover_is_the_users_choice(stage):
     assert send_one(mux.port()).code == 250
     assert (len(first.messages), len(second.taken)) == (1, 1)  # the second copy that was risked
     assert mux.wait("outcome_unknown")["upstream"] == "p0"
+
+
+@pytest.mark.parametrize("fault", [
+    {"after-dot": "close"}, {"dot": "554 5.6.0 spam"}, {"mail": "451 4.3.0 later"}, {"mail": "550 5.7.1 no"},
+    {"rcpt": "550 5.1.1 nobody"},
+], ids=["unknown", "final", "later", "no", "recipient"])
+def test_on_unknown__what_the_next_one_does_not_take_stays_unknown(stage, fault):
+    first, second = stage.provider({"after-dot": "close"}), stage.provider(fault)
+    mux = stage.mux([first, second], users=[{"email": APP, "upstreams": ["p0", "p1"],
+                                             "on_unknown": "failover", "limits": ["1/day"]}])
+    reply = send_one(mux.port())
+    assert (reply.code, reply.enhanced) == (451, "4.4.2")
+    line = mux.summary()
+    assert (line["outcome"], line["upstream"], line["attempts"]) == (
+        "unknown", "p1" if "after-dot" in fault else "p0", "2")
+    assert send_one(mux.port()).enhanced == "4.7.1"  # it counts against the limit
 
 
 # ---- selectors ----

@@ -132,6 +132,25 @@ def test_explain__live_knows_turns_and_suspensions(stage, tmp_path):
     assert [line["upstream"] for line in mux.wait("message", 2)] == ["p0", "p0"]
 
 
+@pytest.mark.parametrize("extensions, line, arguments, why", [
+    (("SIZE 1000",), b"x" * 70, ("--size", "5k"), "the message is larger than its SIZE"),
+    (("SIZE 9000",), b"\xc3\xa4", ("--8bit",), "it does not offer 8BITMIME"),
+])
+def test_explain__live_knows_what_an_upstream_cannot_take(stage, tmp_path, extensions, line, arguments, why):
+    """As its last EHLO said; a delivery finds the same."""
+    data = b"Subject: x\r\n\r\n" + (line + b"\r\n") * 60
+    mux = stage.mux([stage.provider(extensions=extensions), stage.provider()], users=[
+        {"email": APP, "upstreams": ["p0", "p1"]}], admin={"listen": f"unix:{tmp_path}/admin.sock"})
+    parameters = " BODY=8BITMIME" if "--8bit" in arguments else ""
+    assert answer(mux.path, "--live", *arguments)["upstreams"][0]["usable"], "it has said nothing yet"
+    assert send_one(mux.port()).code == 250
+    told = answer(mux.path, "--live", *arguments)["upstreams"]
+    assert [one["usable"] for one in told] == [False, True] and told[0]["reason"] == why
+    assert send_one(mux.port(), data, parameters=parameters).code == 250
+    assert [one["upstream"] for one in mux.wait("message", 2)] == ["p0", "p1"]
+    assert why in mux.wait("attempt_failed")["reason"]
+
+
 def test_explain__live_without_a_daemon_says_so(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("admin: {listen: 'unix:" + str(tmp_path) + "/none.sock'}\n"

@@ -67,6 +67,17 @@ def test_oauth2__client_credentials(stage, endpoint):
                                "client_secret": SECRET}]
 
 
+def test_oauth2__a_probe_replaces_a_token_that_is_refused(stage, endpoint):
+    """And the only permit is free for the message afterwards."""
+    tokens = endpoint()
+    provider = stage.provider(users={USER: "token-number-2"}, mechanisms=MECHANISMS)
+    mux = stage.mux([upstream(provider, tokens, probe="1s", max_connections=1)], workers=2)
+    wait_until(lambda: len([line for line in provider.commands() if line == "NOOP"]) >= 2)
+    assert [session.user for session in provider.sessions[:3]] == [None, USER, USER]
+    assert send_one(mux.port()).code == 250
+    assert len(tokens.forms()) == 2 and not mux.find("probe_failed") and not mux.find("upstream_suspended")
+
+
 def test_oauth2__sixteen_sessions_of_all_workers_wait_for_one_request(stage, endpoint):
     tokens = endpoint()
     tokens.gate = threading.Event()

@@ -96,6 +96,36 @@ def test_reload__a_message_under_way_keeps_its_upstream(stage):
     assert [b"<new@" in second.messages[0].data, len(second.messages)] == [True, 1]
 
 
+@pytest.mark.parametrize("when", ["recipients", "header", "body"])
+def test_reload__a_message_that_is_passed_on_while_it_arrives_finishes_on_the_old_one(stage, when):
+    """Even its failover goes to the old configuration's upstreams."""
+    first, second, other = stage.provider(), stage.provider(), stage.provider()
+    user = {"email": APP, "upstreams": ["p0", "p1"], "delivery": "cut-through"}
+    mux = stage.serve(make_config([first, second], users=[user], workers=1))
+    with Wire(mux.port()) as wire:
+        wire.greet().command("MAIL FROM:<from@example.com>")
+        assert wire.command("RCPT TO:<a@example.net>").code == 250
+        if when != "recipients":
+            assert wire.command("DATA").code == 354
+            wire.send(b"Subject: x" if when == "header" else b"Subject: x\r\n\r\none\r\n")
+        if when == "body":
+            wait_until(lambda: b"one\r\n" in (first.sessions[0].body or b""))
+        reload(mux, make_config({"p9": other}, users=[{**user, "upstreams": ["p9"]}], workers=1))
+        for sock in list(first.sockets):
+            sock.shutdown(2)
+        wait_until(lambda: second.connections == 1)
+        if when == "recipients":
+            assert wire.command("RCPT TO:<b@example.net>").code == 250
+            assert wire.command("DATA").code == 354
+        wire.send({"recipients": b"Subject: x\r\n\r\none\r\n", "header": b"\r\n\r\none\r\n", "body": b""}[when]
+                  + b"two\r\n.\r\n")
+        assert wire.reply().code == 250
+    assert second.taken[0].original == b"Subject: x\r\n\r\none\r\ntwo\r\n"
+    assert (len(first.messages), len(other.messages)) == (0, 0)
+    assert send_one(mux.port()).code == 250
+    assert len(other.taken) == 1
+
+
 def test_reload__the_same_upstream_keeps_its_connections(stage):
     provider = stage.provider()
     mux = stage.mux([provider])

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from certificates import server_context
+from harness import APP
 from wire import Wire, send_one
 
 SECRET = "a long secret"
@@ -223,3 +224,32 @@ def test_lmtp__one_recipient_at_a_time(stage, site):
         assert wire.command("RCPT TO:<b@example.org>").code == 250
         reply = wire.command("RCPT TO:<c@example.org>")
         assert (reply.code, reply.enhanced) == (452, "4.5.3")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize("how, codes, tried", [
+    ({}, [250, 452, 354, 250], 0),
+    ({"rcpt": "550 5.1.1 no such user"}, [550, 550, 554], 0),
+    ({"rcpt": "450 4.2.1 busy"}, [250, 452, 354, 250], 1),
+    ({"dot": "552 5.2.2 mailbox full"}, [250, 452, 354, 552], 0),
+    ({"dot": "451 4.3.0 disk is slow"}, [250, 452, 354, 250], 1),
+    ({"dot": None}, [250, 452, 354, 451], 0),
+], ids=["taken", "no", "later", "final", "slow", "unknown"])
+def test_lmtp__while_the_message_arrives(stage, site, kind, how, codes, tried):
+    """A second recipient has to wait for its own message, but one that was refused is forgotten."""
+    server, second = site(kind, **how), stage.provider()
+    mux = stage.mux([{"url": server.url}, second], users=[
+        {"email": APP, "upstreams": ["p0", "p1"], "delivery": "cut-through"}])
+    with Wire(mux.port()) as wire:
+        wire.greet().command("MAIL FROM:<a@example.com>")
+        told = [wire.command(f"RCPT TO:<{name}@example.org>").code for name in "bc"]
+        told.append(wire.command("DATA").code)
+        if told[-1] == 354:
+            wire.send(b"Subject: x\r\n\r\n..one\r\n.\r\n")
+            told.append(wire.reply().code)
+    assert told == codes
+    assert len(second.taken) == tried
+    if "dot" not in how and told[-1] == 250 and tried == 0:
+        assert server.messages[0].endswith(b"Subject: x\r\n\r\n..one\r\n.\r\n")
+    if how.get("dot", "") is None:
+        assert mux.summary()["outcome"] == "unknown"

@@ -58,7 +58,7 @@ void rig_forget(rig *r)
 static void rig_on_message(void *arg, const sink_record *record)
 {
     rig *r = arg;
-    assert_int_equal(record->envelope->recipient_count, 1);
+    assert_int_equal(record->envelope->recipient_count, r->envelope.recipient_count);
     assert_true(smx_message_size(record->message) >= smx_message_size(r->message));
     r->copies++;
 }
@@ -96,12 +96,14 @@ static int rig_build_mux(rig *r)
         .data_timeout_ms = RIG_TIMEOUT_MS,
         .final_timeout_ms = RIG_TIMEOUT_MS,
     };
-    r->choice = (mux_choice){.weight = 1};
+    r->choices[0] = (mux_choice){.weight = 1};
+    r->choices[1] = (mux_choice){.weight = 1};
     r->user = (mux_user_options){
         .user = {.name = SMX_SLICE("ann@example.com"), .secret = SMX_SLICE("secret")},
         .plan = {.selector = mux_selector_find(SMX_SLICE("failover")),
-                 .choices = &r->choice,
-                 .choice_count = 1,
+                 .choices = r->choices,
+                 .choice_count = r->cuts_through ? 2 : 1,
+                 .delivery = r->cuts_through ? MUX_CUT_THROUGH : MUX_AFTER_DATA,
                  .deadline_ms = RIG_TIMEOUT_MS},
     };
     r->mux_options = (mux_options){.hostname = "mux.example",
@@ -122,6 +124,7 @@ static int rig_build_server(rig *r)
     if (error != 0)
         return error;
     r->middleware[0] = mux_worker_summary(r->worker);
+    r->hooks[0] = mux_worker_cut_through_hook(r->worker);
     smx_server_options options = {
         .version = SMX_SERVER_VERSION,
         .hostname = "mux.example",
@@ -129,6 +132,8 @@ static int rig_build_server(rig *r)
         .handler_arg = r->worker,
         .middleware = r->middleware,
         .middleware_count = 1,
+        .hooks = r->hooks,
+        .hook_count = r->cuts_through ? 1 : 0,
         .find_user = mux_find_user,
         .find_user_arg = r->mux,
         .shared = r->shared,
@@ -192,9 +197,11 @@ static int rig_build_client(rig *r)
     if (error == 0)
         error = smx_mailbox_parse(SMX_SLICE("ann@example.com"), 0, &r->envelope.mail.path);
     if (error == 0)
-        error = smx_mailbox_parse(SMX_SLICE("bob@example.org"), 0, &r->recipient.path);
-    r->envelope.recipients = &r->recipient;
-    r->envelope.recipient_count = 1;
+        error = smx_mailbox_parse(SMX_SLICE("bob@example.org"), 0, &r->recipients[0].path);
+    if (error == 0)
+        error = smx_mailbox_parse(SMX_SLICE("carol@example.org"), 0, &r->recipients[1].path);
+    r->envelope.recipients = r->recipients;
+    r->envelope.recipient_count = r->cuts_through ? 2 : 1;
     return error != 0 ? error : rig_build_message(r);
 }
 
@@ -243,7 +250,8 @@ void rig_free(rig *r)
 static void rig_on_ready(void *arg, smx_client *client)
 {
     rig *r = arg;
-    smx_submission submission = {.envelope = &r->envelope, .message = r->message};
+    smx_submission submission = {
+        .envelope = &r->envelope, .message = r->message, .all_or_nothing = true};
     if (r->has_result || smx_client_submit(client, &submission) != 0)
         smx_client_close(client);
 }

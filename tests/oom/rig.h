@@ -27,13 +27,15 @@ typedef struct rig {
     uint32_t copies; /* messages that the provider took since the last session */
 
     upstream_options upstream;
-    mux_choice choice;
+    bool cuts_through;     /* set before rig_build */
+    mux_choice choices[2]; /* the same one twice */
     mux_user_options user;
     mux_options mux_options;
     mux_state *state;
     mux *mux;
     mux_worker *worker;
     const smx_middleware *middleware[1];
+    const smx_hook *hooks[1];
     smx_shared *shared;
     smx_server *server;
     smx_listener_options listener;
@@ -43,7 +45,7 @@ typedef struct rig {
     smx_client_options client_options;
     smx_message *message;
     smx_envelope envelope;
-    smx_rcpt recipient;
+    smx_rcpt recipients[2];
 
     smx_client *client; /* of the session under way, or NULL */
     bool has_result;

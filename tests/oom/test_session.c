@@ -62,6 +62,11 @@ static void oom_session__every_allocation_of_libuv_may_fail(void **state)
     run_whole(r);
 }
 
+static void oom_session__every_allocation_of_a_cut_through_may_fail(void **state)
+{
+    oom_session__every_allocation_of_ours_may_fail(state);
+}
+
 /* The same numbers in every run of the test. */
 static uint64_t seeded(uint64_t *seed)
 {
@@ -81,12 +86,24 @@ static void oom_session__allocations_of_openssl_may_fail(void **state)
     run_whole(r);
 }
 
-static int set_up(void **state)
+static int set_up_as(void **state, bool cuts_through)
 {
     static rig r;
     rig_prepare(&r);
+    r.cuts_through = cuts_through;
     *state = &r;
     return rig_build(&r);
+}
+
+static int set_up(void **state)
+{
+    return set_up_as(state, false);
+}
+
+/* With two recipients, and with another attempt at the same upstream when one fails. */
+static int set_up_cut_through(void **state)
+{
+    return set_up_as(state, true);
 }
 
 static int tear_down(void **state)
@@ -121,6 +138,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(oom_session__every_allocation_of_libuv_may_fail, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(oom_session__every_allocation_of_a_cut_through_may_fail,
+                                        set_up_cut_through, tear_down),
         cmocka_unit_test_setup_teardown(oom_session__allocations_of_openssl_may_fail, set_up,
                                         tear_down),
     };

@@ -460,6 +460,12 @@ static int script_quit(script *s, smx_slice words)
     return smx_client_session_quit(s->session, s->now);
 }
 
+static int script_noop(script *s, smx_slice words)
+{
+    (void)words;
+    return smx_client_session_noop(s->session, s->now);
+}
+
 static int script_end(script *s, smx_slice words)
 {
     (void)words;
@@ -506,7 +512,7 @@ static const struct {
     {"body", script_body},   {"recipients", script_recipients},
     {"wait", script_wait},   {"end", script_end},
     {"trim", script_trim},   {"hold", script_hold},
-    {"send", script_send},
+    {"send", script_send},   {"noop", script_noop},
 };
 
 static bool script_do(script *s, smx_slice words)

@@ -18,7 +18,7 @@
     "    rewrite_from: me@example.com\n    reply_to: add\n    max_connections: 5\n"                    \
     "    max_messages_per_connection: 6\n    idle: 1s\n    max_age: 2m\n"                              \
     "    timeouts: {connect: 1s, command: 2s, data: 3s, final: 4m}\n    source: 127.0.0.1\n"           \
-    "    family: ipv4\n    tls_verify: true\n    pace: 2s\n"                                           \
+    "    family: ipv4\n    tls_verify: true\n    pace: 2s\n    probe: 1m\n"                            \
     "    limits: [14 recipients/s, 50_000 recipients/day calendar Europe/Berlin]\n"                    \
     "  two: {url: 'smtp+tls://two.example', tls_verify: false}\n"                                      \
     "  three: {url: 'smtp+unix:/run/mail.sock', user: x, pass: y}\n"                                   \

@@ -208,8 +208,9 @@ static const mistake MISTAKES[] = {
     {"rewrite_to_no_address", UP("rewrite_from: me"),
      "2:46: expected an address such as me@example.com, found `me`\n"},
     {"family_is_a_number", UP("family: 4"), "2:54: expected `any`, `ipv4` or `ipv6`, found `4`\n"},
-    {"later_keys_of_an_upstream", UP("probe: 1m, proxy: x"),
-     "2:46: `probe` is not in this version\n2:57: `proxy` is not in this version\n"},
+    {"probe_without_pause", UP("probe: 999ms"),
+     "2:53: `probe` must be from 1s to 24h, found `999ms`\n"},
+    {"later_keys_of_an_upstream", UP("proxy: x"), "2:46: `proxy` is not in this version\n"},
     {"unknown_timeout", UP("timeouts: {conect: 5s}"),
      "2:57: unknown key `conect` in this mapping `timeouts`; did you mean `connect`?\n"},
     /* users */

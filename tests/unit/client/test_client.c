@@ -323,6 +323,82 @@ static void client__a_success_behind_a_refused_token_is_none(void **state)
     assert_int_equal(s->result.error, SMX_E_AUTH);
 }
 
+/* ---- NOOP ---- */
+
+static void run_noop(script *s, const script_step *steps)
+{
+    s->submits = false;
+    script_open(s, steps);
+    script_until(s, s->calls_count == 1);
+    assert_int_equal(smx_client_noop(s->client), 0);
+    assert_int_equal(smx_client_noop(s->client), SMX_E_STATE);
+    assert_int_equal(smx_client_submit(s->client, &s->submission), SMX_E_STATE);
+    script_until(s, s->calls_count == 2);
+}
+
+static void client__noop_is_followed_by_ready(void **state)
+{
+    script *s = *state;
+    static const script_step steps[] = {GREET, {"NOOP\r\n", "250 ok\r\n"}, QUIT, END};
+    run_noop(s, steps);
+    smx_client_close(s->client);
+    assert_int_equal(smx_client_noop(s->client), SMX_E_STATE);
+    script_until(s, s->closed);
+    assert_string_equal(s->calls, "rr.");
+}
+
+static void client__a_message_goes_behind_noop(void **state)
+{
+    script *s = *state;
+    static const script_step steps[] = {GREET,
+                                        {"NOOP\r\n", "250 ok\r\n"},
+                                        ENVELOPE,
+                                        {"DATA\r\n", "354 go\r\n"},
+                                        {"\r\n.\r\n", "250 2.0.0 taken\r\n"},
+                                        END};
+    run_noop(s, steps);
+    assert_int_equal(smx_client_submit(s->client, &s->submission), 0);
+    script_until(s, s->results == 1);
+    assert_int_equal(s->result.outcome, SMX_OUTCOME_ACCEPTED);
+}
+
+static void client__a_refused_noop_closes(void **state)
+{
+    script *s = *state;
+    static const script_step steps[] = {GREET, {"NOOP\r\n", "502 5.5.1 what\r\n"}, END};
+    run_noop(s, steps);
+    assert_string_equal(s->calls, "r.");
+    assert_int_equal(s->result.outcome, SMX_OUTCOME_FAILED);
+    assert_int_equal(s->result.phase, SMX_CLIENT_PHASE_MAIL);
+    assert_int_equal(s->result.error, SMX_E_REFUSED);
+    assert_int_equal(s->code, 502);
+}
+
+static void client__a_noop_that_is_not_answered_closes(void **state)
+{
+    script *s = *state;
+    static const script_step steps[] = {GREET, {"NOOP\r\n", NULL}, {"never", NULL}, END};
+    s->options.command_timeout_ms = 100;
+    run_noop(s, steps);
+    assert_string_equal(s->calls, "r.");
+    assert_int_equal(s->result.error, SMX_E_TIMEOUT);
+}
+
+static void client__close_does_not_wait_for_noop(void **state)
+{
+    script *s = *state;
+    static const script_step steps[] = {GREET, {"NOOP\r\n", NULL}, {"never", NULL}, END};
+    s->submits = false;
+    script_open(s, steps);
+    script_until(s, s->calls_count == 1);
+    assert_int_equal(smx_client_noop(s->client), 0);
+    script_run_to(s, 3);
+    smx_client_close(s->client);
+    script_until(s, s->closed);
+    assert_string_equal(s->calls, "r.");
+    assert_false(script_heard(s, "QUIT"));
+}
+
 /* ---- bodies ---- */
 
 /* Lines that sum up to `size` octets. */
@@ -490,6 +566,11 @@ int main(void)
         CLIENT_TEST(client__a_success_behind_a_refused_token_is_none),
         CLIENT_TEST(client__auth_that_is_not_offered_fails_in_phase_auth),
         CLIENT_TEST(client__a_refused_password_is_told_with_its_reply),
+        CLIENT_TEST(client__noop_is_followed_by_ready),
+        CLIENT_TEST(client__a_message_goes_behind_noop),
+        CLIENT_TEST(client__a_refused_noop_closes),
+        CLIENT_TEST(client__a_noop_that_is_not_answered_closes),
+        CLIENT_TEST(client__close_does_not_wait_for_noop),
         CLIENT_TEST(client__a_file_of_20_mib_goes_to_a_slow_reader_whole),
         CLIENT_TEST(client__a_header_beyond_a_block_is_sent_whole),
         CLIENT_TEST(client__chunks_without_pipelining_wait_for_their_replies),

@@ -4,12 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "base/slice.h"
 #include "smx/message.h"
-#include "vectors.h"
 
 static void assert_text(smx_slice s, const char *text)
 {
@@ -154,38 +154,6 @@ static void field_unfold__line_breaks_and_outer_blanks_go(void **state)
     assert_unfolded(" =?utf-8?q?a?=\r\n =?utf-8?q?b?=", "=?utf-8?q?a?= =?utf-8?q?b?=");
 }
 
-/* Every octet of the section is in some field. */
-static void assert_covered(const char *path, smx_slice text)
-{
-    smx_slice header = {0};
-    smx_message *message = NULL;
-    assert_int_equal(smx_message_new(NULL, &message), 0);
-    assert_int_equal(smx_message_append(message, text), 0);
-    smx_message_end(message);
-    int error = smx_message_header(message, &header);
-    if (error != 0 && error != SMX_E_LIMIT)
-        fail_msg("%s: %s", path, smx_error_text(error));
-    size_t at = 0;
-    const char *expected = header.data;
-    smx_field field;
-    while (smx_field_next(header, &at, &field)) {
-        assert_ptr_equal(field.raw.data, expected);
-        assert_true(field.raw.len > 0);
-        assert_true(field.name.len + field.value.len + 3 <= field.raw.len || field.name.len == 0 ||
-                    at == header.len);
-        expected += field.raw.len;
-    }
-    assert_ptr_equal(expected, header.data + header.len);
-    smx_message_free(message);
-}
-
-static void field_vectors__every_octet_is_in_some_field(void **state)
-{
-    (void)state;
-    if (vectors_visit(assert_covered) == 0)
-        skip();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,7 +166,6 @@ int main(void)
         cmocka_unit_test(field_find__by_name_and_number),
         cmocka_unit_test(field__half_a_million_fields),
         cmocka_unit_test(field_unfold__line_breaks_and_outer_blanks_go),
-        cmocka_unit_test(field_vectors__every_octet_is_in_some_field),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

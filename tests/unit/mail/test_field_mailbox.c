@@ -3,13 +3,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "base/slice.h"
 #include "smx/message.h"
-#include "vectors.h"
 
 static void assert_text(smx_slice s, const char *text)
 {
@@ -244,39 +245,6 @@ static void field_mailbox__bombs_are_read_once(void **state)
     free(text);
 }
 
-static void assert_readable(const char *path, smx_slice text)
-{
-    static const char *const names[] = {"From", "Sender", "To", "Cc", "Reply-To"};
-    size_t end = slice_search(text, SMX_SLICE("\r\n\r\n"));
-    smx_slice header = slice_to(text, end);
-    (void)path;
-    for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
-        smx_field field;
-        if (!smx_field_find(header, slice_of_text(names[n]), 0, &field))
-            continue;
-        size_t at = 0;
-        size_t before = 0;
-        smx_field_mailbox m;
-        while (smx_field_next_mailbox(field.value, &at, &m) == 1) {
-            char *plain = malloc(m.address.len + 1);
-            size_t len = 0;
-            assert_non_null(plain);
-            assert_true(at > before && at <= field.value.len);
-            assert_int_not_equal(smx_field_plain_address(&m, plain, m.address.len, &len),
-                                 SMX_E_RANGE);
-            before = at;
-            free(plain);
-        }
-    }
-}
-
-static void field_mailbox_vectors__real_lists_are_gone_through(void **state)
-{
-    (void)state;
-    if (vectors_visit(assert_readable) == 0)
-        skip();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,7 +262,6 @@ int main(void)
         cmocka_unit_test(field_mailbox__error_leaves_everything_as_it_was),
         cmocka_unit_test(field_plain_address__capacity_is_kept),
         cmocka_unit_test(field_mailbox__bombs_are_read_once),
-        cmocka_unit_test(field_mailbox_vectors__real_lists_are_gone_through),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

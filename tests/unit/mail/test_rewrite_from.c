@@ -4,11 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "mail/rewrite_from.h"
-#include "vectors.h"
+#include "other_fields.h"
 
 static void assert_rewritten(const char *header, bool reply_to, const char *expected)
 {
@@ -146,59 +147,6 @@ static void rewrite_from__quoted_and_utf8_addresses(void **state)
     }
 }
 
-/* ---- real messages ---- */
-
-static bool is_touched(const smx_field *field)
-{
-    return slice_equal_nocase(field->name, SMX_SLICE("From")) ||
-           slice_equal_nocase(field->name, SMX_SLICE("Sender")) ||
-           slice_equal_nocase(field->name, SMX_SLICE("Reply-To"));
-}
-
-/* The octets of all fields that a rewrite must not touch. */
-static void append_others(smx_slice header, buffer *others)
-{
-    size_t at = 0;
-    smx_field field;
-    while (smx_field_next(header, &at, &field))
-        if (!is_touched(&field))
-            assert_int_equal(buffer_append(others, field.raw), 0);
-}
-
-static void assert_only_from(const char *path, smx_slice text)
-{
-    buffer out = {0};
-    buffer before = {0};
-    buffer after = {0};
-    size_t end = slice_search(text, SMX_SLICE("\r\n\r\n"));
-    const smx_slice header = end == text.len ? text : slice_to(text, end + 2);
-    assert_int_equal(rewrite_from(header, SMX_SLICE("me@gmail.com"), true, &out), 0);
-    append_others(header, &before);
-    append_others(buffer_slice(&out), &after);
-    bool ended =
-        slice_equal(slice_to(buffer_slice(&after), buffer_length(&before)), buffer_slice(&before));
-    if (!ended || buffer_length(&after) > buffer_length(&before) + 2)
-        fail_msg("%s: other fields changed", path);
-    smx_field field;
-    smx_field_mailbox m;
-    size_t at = 0;
-    assert_int_equal(smx_field_count(buffer_slice(&out), SMX_SLICE("From")), 1);
-    assert_true(smx_field_find(buffer_slice(&out), SMX_SLICE("From"), 0, &field));
-    assert_int_equal(smx_field_next_mailbox(field.value, &at, &m), 1);
-    assert_true(slice_equal(m.address, SMX_SLICE("me@gmail.com")));
-    assert_int_equal(smx_field_next_mailbox(field.value, &at, &m), 0);
-    buffer_free(&out);
-    buffer_free(&before);
-    buffer_free(&after);
-}
-
-static void rewrite_from_vectors__only_from_changes(void **state)
-{
-    (void)state;
-    if (vectors_visit(assert_only_from) == 0)
-        skip();
-}
-
 /* Sections of random lines: half of them fields that matter. */
 static void rewrite_from__random_sections_change_only_in_from(void **state)
 {
@@ -254,7 +202,6 @@ int main(void)
         cmocka_unit_test(rewrite_from__reply_to_keeps_the_old_address),
         cmocka_unit_test(rewrite_from__address_that_is_none_is_refused),
         cmocka_unit_test(rewrite_from__quoted_and_utf8_addresses),
-        cmocka_unit_test(rewrite_from_vectors__only_from_changes),
         cmocka_unit_test(rewrite_from__random_sections_change_only_in_from),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

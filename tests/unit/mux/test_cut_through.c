@@ -20,8 +20,10 @@ typedef struct site {
     size_t taken;
     size_t recipients_taken;
     bool has_added_field;
+    bool has_other_body;
+    bool refused_in_body;
     upstream_options upstream;
-    mux_choice choice;
+    mux_choice choices[2]; /* the same one twice */
     mux_user_options user;
     mux_options options;
     mux_state *state;
@@ -68,6 +70,11 @@ static void site_on_message(void *arg, const sink_record *record)
     s->recipients_taken = record->envelope->recipient_count;
     s->has_added_field = smx_message_header(record->message, &header) == 0 &&
                          smx_field_find(header, SMX_SLICE("X-Added"), 0, &field);
+    char scratch[64];
+    smx_slice body = {NULL, 0};
+    s->has_other_body = smx_message_read(record->message, smx_message_body_offset(record->message),
+                                         scratch, sizeof(scratch), &body) == 0 &&
+                        slice_equal(body, SMX_SLICE("\r\nanother body\r\n"));
 }
 
 static int site_setup(void **state)
@@ -86,11 +93,12 @@ static int site_setup(void **state)
     assert_int_equal(sink_new(s->loop, &options, &s->sink, &p), 0);
     s->upstream = (upstream_options){
         .name = "one", .url = "smtp://127.0.0.1", .host = "127.0.0.1", .port = sink_port(s->sink)};
-    s->choice = (mux_choice){0, 1};
+    s->choices[0] = (mux_choice){0, 1};
+    s->choices[1] = (mux_choice){0, 1};
     s->user = (mux_user_options){.user = {.name = SMX_SLICE("ann")},
                                  .plan = {.selector = mux_selector_find(SMX_SLICE("failover")),
-                                          .choices = &s->choice,
-                                          .choice_count = 1,
+                                          .choices = s->choices,
+                                          .choice_count = 2,
                                           .delivery = MUX_CUT_THROUGH}};
     s->options = (mux_options){.hostname = "mux.example",
                                .upstreams = &s->upstream,
@@ -223,6 +231,11 @@ static uint64_t site_attempts(const site *s)
     return upstream_total(mux_upstream(s->mux, 0), UPSTREAM_COUNT_attempts);
 }
 
+static uint64_t site_failed(const site *s)
+{
+    return upstream_total(mux_upstream(s->mux, 0), UPSTREAM_COUNT_failed);
+}
+
 /* ---- changes ---- */
 
 static smx_verdict add_field_before(void *arg, smx_transaction *tx)
@@ -309,6 +322,57 @@ static void cut_through__a_recipient_that_a_hook_adds_gets_it_after_data(void **
     assert_int_equal(s->recipients_taken, 2);
 }
 
+static smx_verdict replace_body(void *arg, smx_hook_call *call)
+{
+    (void)arg;
+    assert_int_equal(smx_hook_replace_body(call, SMX_SLICE("another body\r\n")), 0);
+    return (smx_verdict){.kind = SMX_CONTINUE};
+}
+
+/* All of it comes in one turn: the header section was not even composed. */
+static void cut_through__a_body_that_a_hook_replaces_at_the_end_is_sent(void **state)
+{
+    site *s = *state;
+    s->changing_hook.flags = SMX_HOOK_HOLD;
+    s->changing_hook.phases[SMX_HOOK_EOM] = replace_body;
+    site_send(s);
+    assert_int_equal(s->code, 250);
+    assert_int_equal(s->taken, 1);
+    assert_true(s->has_other_body);
+}
+
+static smx_verdict refuse_in_body(void *arg, smx_hook_call *call)
+{
+    site *s = arg;
+    (void)call;
+    s->refused_in_body = true;
+    return (smx_verdict){SMX_REPLY_WITH, SMX_REPLY(550, 5, 7, 1, "no")};
+}
+
+/* The server has thrown it away, but the client is still sending it. */
+static void cut_through__a_message_that_was_refused_within_is_tried_no_more(void **state)
+{
+    site *s = *state;
+    problem p = {0};
+    s->changing_hook.arg = s;
+    s->changing_hook.phases[SMX_HOOK_BODY] = refuse_in_body;
+    s->submission.stage = SMX_SUBMISSION_BODY;
+    s->submission.header = SMX_SLICE("Subject: x\r\n\r\n");
+    site_open(s);
+    site_begin(s);
+    site_until(s, site_has_header_composed(s));
+    s->submission.header = SMX_SLICE("Subject: x\r\n\r\nbody\r\n");
+    assert_int_equal(smx_client_advance(s->client, &s->submission), 0);
+    site_until(s, s->refused_in_body);
+    assert_int_equal(sink_set_refusing(s->sink, true, &p), 0);
+    site_until(s, site_failed(s) == 1);
+    s->submission.stage = SMX_SUBMISSION_WHOLE;
+    assert_int_equal(smx_client_advance(s->client, &s->submission), 0);
+    site_until(s, s->client == NULL);
+    assert_int_equal(s->code, 550);
+    assert_int_equal(site_attempts(s), 1);
+}
+
 static smx_verdict refuse_before(void *arg, smx_transaction *tx)
 {
     (void)arg;
@@ -378,6 +442,8 @@ int main(void)
         CUT_TEST(cut_through__a_field_that_middleware_adds_is_sent_by_another_attempt),
         cmocka_unit_test(cut_through__a_field_that_a_hook_adds_is_in_the_only_attempt),
         CUT_TEST(cut_through__a_recipient_that_a_hook_adds_gets_it_after_data),
+        CUT_TEST(cut_through__a_body_that_a_hook_replaces_at_the_end_is_sent),
+        CUT_TEST(cut_through__a_message_that_was_refused_within_is_tried_no_more),
         CUT_TEST(cut_through__what_middleware_refuses_has_no_dot),
         cmocka_unit_test(cut_through__what_a_hook_discards_has_no_dot),
         CUT_TEST(cut_through__a_recipient_that_is_asked_for_at_the_end_is_given_up),

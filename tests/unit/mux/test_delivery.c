@@ -346,6 +346,49 @@ static void delivery__a_client_that_goes_away_ends_it_without_a_dot(void **state
     assert_int_equal(s->taken[0] + s->taken[1], 0);
 }
 
+typedef struct stuck {
+    pthread_mutex_t mutex;
+} stuck;
+
+/* On the store's thread. */
+static void stuck_on_got(void *arg, int error, smx_slice value)
+{
+    stuck *it = arg;
+    (void)error;
+    (void)value;
+    (void)pthread_mutex_lock(&it->mutex);
+    (void)pthread_mutex_unlock(&it->mutex);
+}
+
+static void delivery__a_store_that_does_not_answer_is_waited_for_until_the_deadline(void **state)
+{
+    site *s = *state;
+    store *kept = NULL;
+    problem p = {0};
+    stuck it = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    quota_limit limit;
+    quota *limited = NULL;
+    assert_int_equal(store_open(&(store_options){0}, &kept, &p), 0);
+    assert_int_equal(quota_limit_parse(SMX_SLICE("5/day"), &limit, &p), 0);
+    (void)pthread_mutex_lock(&it.mutex);
+    assert_int_equal(store_get(kept, SMX_SLICE("x"), stuck_on_got, &it), 0);
+    assert_int_equal(quota_new("user ann", kept, &limit, 1, clock_wall_ms(), &limited), 0);
+    mux_allowance allowance = {.quota = limited};
+    s->mux->users[0].allowance = &allowance;
+    s->user.plan.deadline_ms = 100;
+    site_send(s);
+    assert_told(s, 451, "4.3.0");
+    assert_int_equal(s->taken[0], 0);
+    (void)pthread_mutex_unlock(&it.mutex);
+    s->user.plan.deadline_ms = 0;
+    site_send(s);
+    assert_told(s, 250, "2.0.0");
+    s->mux->users[0].allowance = NULL;
+    quota_free(limited);
+    store_close(kept);
+    (void)pthread_mutex_destroy(&it.mutex);
+}
+
 static void delivery__the_drain_makes_what_waits_behind_the_dot_unknown(void **state)
 {
     site *s = *state;
@@ -385,6 +428,7 @@ int main(void)
         DELIVERY_TEST(delivery__refused_credentials_suspend_the_upstream),
         DELIVERY_TEST(delivery__all_suspended_is_a_451_at_once),
         DELIVERY_TEST(delivery__a_client_that_goes_away_ends_it_without_a_dot),
+        DELIVERY_TEST(delivery__a_store_that_does_not_answer_is_waited_for_until_the_deadline),
         DELIVERY_TEST(delivery__the_drain_makes_what_waits_behind_the_dot_unknown),
         DELIVERY_TEST(delivery__the_drain_waits_for_what_succeeds),
     };

@@ -140,6 +140,100 @@ static void mux_explain__a_suspended_upstream_is_skipped_until_then(void **state
     json_decref(answer);
 }
 
+/* What an upstream is known to offer by its EHLO. */
+static void learn(stage *s, size_t index, smx_extensions extensions, uint64_t max_size)
+{
+    upstream_learn(mux_upstream(s->mux, index),
+                   &(smx_capabilities){.extensions = extensions, .max_size = max_size});
+}
+
+static json_t *ask_with(stage *s, const char *to, const char *key, json_t *value)
+{
+    problem p = {""};
+    json_t *answer = NULL;
+    json_t *asked = question("ann@example.com", to);
+    assert_int_equal(json_object_set_new(asked, key, value), 0);
+    int error = mux_explain(s->mux, asked, NOW, WALL, &answer, &p);
+    if (error != 0)
+        fail_msg("%s", p.text);
+    json_decref(asked);
+    return answer;
+}
+
+static void mux_explain__an_upstream_that_cannot_take_it_is_skipped(void **state)
+{
+    static const struct {
+        const char *key, *reason;
+        smx_extensions without;
+    } CASES[] = {
+        {"size", "the message is larger than its SIZE", 0},
+        {"8bit", "it does not offer 8BITMIME", SMX_EXT_8BITMIME},
+        {"smtputf8", "it does not offer SMTPUTF8", SMX_EXT_SMTPUTF8},
+    };
+    const smx_extensions all = SMX_EXT_SIZE | SMX_EXT_8BITMIME | SMX_EXT_SMTPUTF8;
+    stage *s = *state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        for (int exceeds = 0; exceeds <= 1; exceeds++) {
+            learn(s, 0, all & ~CASES[i].without, 1000);
+            learn(s, 1, all, 2000);
+            json_t *value = i == 0 ? json_integer(1000 + exceeds) : json_boolean(exceeds);
+            json_t *answer = ask_with(s, "bob@example.net", CASES[i].key, value);
+            assert_int_equal(is_usable(answer, 0), exceeds == 0);
+            assert_true(is_usable(answer, 1));
+            assert_string_equal(text_at(answer, "upstreams", 0, "reason"),
+                                exceeds == 0 ? "" : CASES[i].reason);
+            json_decref(answer);
+        }
+    }
+}
+
+static void mux_explain__if_none_can_take_it_it_is_refused_for_good(void **state)
+{
+    stage *s = *state;
+    learn(s, 0, SMX_EXT_SIZE, 1000);
+    learn(s, 1, SMX_EXT_SIZE, 2000);
+    json_t *answer = ask_with(s, "bob@example.net", "size", json_integer(2001));
+    const json_t *last = json_array_get(json_object_get(answer, "replies"), 2);
+    assert_int_equal(json_integer_value(json_object_get(last, "code")), 552);
+    assert_string_equal(text_at(answer, "replies", 2, "enhanced"), "5.3.4");
+    assert_string_equal(text_at(answer, "replies", 2, "text"),
+                        "a: the message is larger than any provider takes");
+    json_decref(answer);
+    open_breaker(s, 1); /* not for good any more; and one was tried, so this one is not */
+    answer = ask_with(s, "bob@example.net", "size", json_integer(2001));
+    last = json_array_get(json_object_get(answer, "replies"), 2);
+    assert_int_equal(json_integer_value(json_object_get(last, "code")), 451);
+    assert_false(is_usable(answer, 1));
+    json_decref(answer);
+}
+
+static void mux_explain__an_address_that_is_not_ascii_needs_smtputf8(void **state)
+{
+    stage *s = *state;
+    learn(s, 1, SMX_EXT_SIZE, 0);
+    json_t *answer = ask(s, "ann@example.com", "bo\xc3\xb6@example.org");
+    assert_string_equal(text_at(answer, "upstreams", 0, "reason"), "it does not offer SMTPUTF8");
+    json_decref(answer);
+}
+
+/* What is configured is a part of what a server offers, but its SIZE is believed. */
+static void mux_explain__before_the_first_ehlo_only_a_size_is_known(void **state)
+{
+    stage *s = *state;
+    upstream_options known[2] = {upstreams[0], upstreams[1]};
+    known[0].caps = SMX_EXT_SIZE;
+    known[0].cap_max_size = 1000;
+    s->options.upstreams = known;
+    json_t *answer = ask_with(s, "bob@example.net", "8bit", json_true());
+    assert_true(is_usable(answer, 0));
+    json_decref(answer);
+    answer = ask_with(s, "bob@example.net", "size", json_integer(1001));
+    assert_false(is_usable(answer, 0));
+    assert_true(is_usable(answer, 1));
+    json_decref(answer);
+    s->options.upstreams = upstreams;
+}
+
 static void mux_explain__without_any_upstream_the_refusal_names_the_reasons(void **state)
 {
     stage *s = *state;
@@ -287,6 +381,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EXPLAIN_TEST(mux_explain__the_route_and_its_upstreams_are_told),
         EXPLAIN_TEST(mux_explain__a_suspended_upstream_is_skipped_until_then),
+        EXPLAIN_TEST(mux_explain__an_upstream_that_cannot_take_it_is_skipped),
+        EXPLAIN_TEST(mux_explain__if_none_can_take_it_it_is_refused_for_good),
+        EXPLAIN_TEST(mux_explain__an_address_that_is_not_ascii_needs_smtputf8),
+        EXPLAIN_TEST(mux_explain__before_the_first_ehlo_only_a_size_is_known),
         EXPLAIN_TEST(mux_explain__without_any_upstream_the_refusal_names_the_reasons),
         EXPLAIN_TEST(mux_explain__of_open_breakers_the_first_to_close_is_tried),
         EXPLAIN_TEST(mux_explain__a_sender_who_may_not_comes_to_no_delivery),

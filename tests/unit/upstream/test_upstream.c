@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "support/store_barrier.h"
 #include "upstream/upstream.h"
 
 enum { MINUTE = 60000 };
@@ -115,6 +116,110 @@ static void upstream_connection__a_waiter_of_the_same_pool_gets_it(void **state)
     upstream_free(u);
 }
 
+static void upstream_permit__a_reload_that_allows_more_serves_those_who_wait(void **state)
+{
+    (void)state;
+    upstream_options options;
+    upstream *u = upstream_with(&options, 1);
+    smx_loop *loop = NULL;
+    int turn = 0;
+    waiting w[3];
+    assert_int_equal(smx_loop_new(NULL, &loop), 0);
+    upstream_holder pool = {.loop = loop};
+    for (size_t i = 0; i < 3; i++) {
+        w[i] = (waiting){.loop = loop, .turn = &turn, .last = i == 1};
+        w[i].waiter = (upstream_waiter){.holder = &pool, .granted = on_granted, .arg = &w[i]};
+    }
+    upstream_waiter owner = {.holder = &pool};
+    assert_true(upstream_permit_take(u, &owner));
+    for (size_t i = 0; i < 3; i++)
+        assert_false(upstream_permit_take(u, &w[i].waiter));
+    options.max_connections = 3;
+    upstream_configure(u, &options);
+    upstream_status status;
+    upstream_get_status(u, 0, &status);
+    assert_int_equal(status.connections, 3);
+    assert_int_equal(status.waiting, 1);
+    smx_loop_run(loop);
+    assert_int_equal(w[0].granted, 1);
+    assert_int_equal(w[1].granted, 2);
+    assert_false(upstream_permit_cancel(u, &w[2].waiter));
+    smx_loop_free(loop);
+    upstream_free(u);
+}
+
+static void upstream_permit__a_reload_that_allows_fewer_is_kept_though_somebody_waits(void **state)
+{
+    (void)state;
+    upstream_options options;
+    upstream *u = upstream_with(&options, 3);
+    upstream_waiter *next = NULL;
+    upstream_holder pool = {0};
+    upstream_waiter owner = {.holder = &pool};
+    upstream_waiter waiter = {.holder = &pool};
+    upstream_status status;
+    for (size_t i = 0; i < 3; i++)
+        assert_true(upstream_permit_take(u, &owner));
+    options.max_connections = 1;
+    upstream_configure(u, &options);
+    assert_false(upstream_permit_take(u, &waiter));
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(upstream_connection_free(u, &pool, &next), UPSTREAM_NEXT_CLOSE);
+        upstream_permit_give(u);
+    }
+    upstream_get_status(u, 0, &status);
+    assert_int_equal(status.connections, 1);
+    assert_int_equal(upstream_connection_free(u, &pool, &next), UPSTREAM_NEXT_WAITER);
+    assert_ptr_equal(next, &waiter);
+    upstream_free(u);
+}
+
+typedef struct spare {
+    upstream *upstream;
+    upstream_holder holder;
+} spare;
+
+/* A pool closes one of its idle connections. */
+static void spare_release(void *arg)
+{
+    spare *s = arg;
+    upstream_connection_taken(s->upstream, &s->holder);
+    upstream_holder_answer(s->upstream, &s->holder, true);
+    upstream_permit_give(s->upstream);
+}
+
+static void upstream_permit__a_reload_that_allows_fewer_than_are_idle_leaves_nobody_waiting(
+    void **state)
+{
+    (void)state;
+    upstream_options options;
+    upstream_waiter *next = NULL;
+    smx_loop *loop = NULL;
+    int turn = 0;
+    assert_int_equal(smx_loop_new(NULL, &loop), 0);
+    upstream *u = upstream_with(&options, 3);
+    spare s = {.upstream = u};
+    s.holder = (upstream_holder){.loop = loop, .release = spare_release, .arg = &s};
+    upstream_holder_add(u, &s.holder);
+    upstream_waiter owner = {.holder = &s.holder};
+    for (size_t i = 0; i < 3; i++)
+        assert_true(upstream_permit_take(u, &owner));
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(upstream_connection_free(u, &s.holder, &next), UPSTREAM_NEXT_IDLE);
+    options.max_connections = 1;
+    upstream_configure(u, &options);
+    upstream_holder other = {.loop = loop};
+    waiting w = {.loop = loop, .turn = &turn, .last = true};
+    w.waiter = (upstream_waiter){.holder = &other, .granted = on_granted, .arg = &w};
+    assert_false(upstream_permit_take(u, &w.waiter));
+    smx_loop_run(loop);
+    assert_int_equal(w.granted, 1);
+    assert_int_equal(s.holder.idle, 0);
+    upstream_holder_remove(u, &s.holder);
+    smx_loop_free(loop);
+    upstream_free(u);
+}
+
 static upstream_usable usable_at(upstream *u, uint64_t now)
 {
     upstream_status status;
@@ -146,6 +251,80 @@ static void upstream_suspension__doubles_up_to_six_hours(void **state)
     upstream_free(u);
 }
 
+/* A rule of a provider says for how long, while refused credentials are being waited out. */
+static void upstream_suspension__is_not_made_shorter(void **state)
+{
+    (void)state;
+    upstream_options options;
+    bool is_new = false;
+    upstream *u = upstream_with(&options, 0);
+    assert_int_equal(upstream_suspend(u, 1000, 0, &is_new), 1000 + 15 * MINUTE);
+    assert_int_equal(upstream_suspend(u, 1000, MINUTE, &is_new), 1000 + 15 * MINUTE);
+    assert_int_equal(upstream_suspend(u, 1000, 60 * MINUTE, &is_new), 1000 + 60 * MINUTE);
+    upstream_free(u);
+}
+
+static void fail_to_reach(upstream *u, uint64_t now)
+{
+    uint64_t until;
+    upstream_admission admission;
+    upstream_admit(u, &(upstream_ask){.now = now, .recipients = 1}, &admission);
+    assert_int_equal(admission.usable, UPSTREAM_USABLE);
+    (void)upstream_settle(u, &admission,
+                          &(upstream_settlement){.now = now, .health = UPSTREAM_UNREACHED}, &until);
+}
+
+static void upstream_breaker__a_probe_in_vain_opens_it_whatever_a_reload_said(void **state)
+{
+    (void)state;
+    upstream_options options = {.name = "one", .breaker = {.failures = 1, .pause_ms = 1000}};
+    upstream *u = NULL;
+    assert_int_equal(upstream_new(&options, NULL, &u), 0);
+    fail_to_reach(u, 0);
+    assert_int_equal(usable_at(u, 999), UPSTREAM_BREAKER_OPEN);
+    options.breaker.failures = 10;
+    upstream_configure(u, &options);
+    fail_to_reach(u, 1000);
+    assert_int_equal(usable_at(u, 2999), UPSTREAM_BREAKER_OPEN);
+    assert_int_equal(usable_at(u, 3000), UPSTREAM_USABLE);
+    upstream_free(u);
+}
+
+static void assert_known(const upstream *u, smx_extensions extensions, uint64_t size, bool whole)
+{
+    const upstream_options configured = {.caps = SMX_EXT_DSN, .cap_max_size = 7};
+    bool is_whole;
+    upstream_offer known = upstream_known(u, &configured, &is_whole);
+    assert_int_equal(known.extensions, extensions);
+    assert_int_equal(known.max_size, size);
+    assert_int_equal(is_whole, whole);
+}
+
+static void upstream_offer__extensions_and_size_outlive_the_record(void **state)
+{
+    (void)state;
+    const uint64_t largest = (1ULL << 43) - 1;
+    const smx_extensions all = (1U << 20) - 1;
+    const upstream_options options = {.name = "one"};
+    const store_options memory = {.url = "memory:"};
+    problem p;
+    store *s;
+    upstream *u = NULL;
+    assert_int_equal(store_open(&memory, &s, &p), 0);
+    assert_int_equal(upstream_new(&options, s, &u), 0);
+    assert_known(u, SMX_EXT_DSN, 7, false);
+    upstream_learn(u, &(smx_capabilities){.extensions = all, .max_size = largest});
+    assert_known(u, all, largest, true);
+    upstream_free(u);
+    assert_int_equal(upstream_new(&options, s, &u), 0);
+    store_barrier(s);
+    assert_known(u, all, largest, true);
+    upstream_learn(u, &(smx_capabilities){.max_size = largest + 1}); /* as good as none */
+    assert_known(u, 0, 0, true);
+    upstream_free(u);
+    store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +332,13 @@ int main(void)
         cmocka_unit_test(upstream_permit__a_grant_under_way_is_told_when_cancelled),
         cmocka_unit_test(upstream_connection__a_waiter_of_the_same_pool_gets_it),
         cmocka_unit_test(upstream_suspension__doubles_up_to_six_hours),
+        cmocka_unit_test(upstream_offer__extensions_and_size_outlive_the_record),
+        cmocka_unit_test(upstream_permit__a_reload_that_allows_more_serves_those_who_wait),
+        cmocka_unit_test(upstream_permit__a_reload_that_allows_fewer_is_kept_though_somebody_waits),
+        cmocka_unit_test(
+            upstream_permit__a_reload_that_allows_fewer_than_are_idle_leaves_nobody_waiting),
+        cmocka_unit_test(upstream_suspension__is_not_made_shorter),
+        cmocka_unit_test(upstream_breaker__a_probe_in_vain_opens_it_whatever_a_reload_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
