@@ -59,10 +59,13 @@ typedef struct smx_proxy_upstream {
 } smx_proxy_upstream;
 
 typedef struct smx_proxy_listener {
-    /* Of its fields `auth` OFF hides AUTH; `trust`, `mechanisms`, `offered`, `max_recipients` and
-     * `lmtp` do not matter; `xclient` are peers whose XCLIENT passes; `max_size` bounds a message that
-     * is held; `tls` and `bare_newline` may also be what is for proxies alone. */
+    /* Of its fields `auth`, `trust`, `mechanisms`, `offered`, `max_recipients` and `lmtp` do not
+     * matter; `xclient` are peers whose XCLIENT passes; `max_size` bounds a message that is held;
+     * `tls` and `bare_newline` may also be what is for proxies alone; `adopts` is a server's
+     * listener, `adopts_proxy` a proxy's. */
     smx_listener_options listener;
+    smx_proxy *adopts_proxy; /* with listener.adopts_nth, or NULL */
+    bool hide_auth;          /* AUTH is never offered */
     smx_proxy_upstream upstream;
     const smx_slice *extensions; /* keywords of EHLO that pass beside the registered ones */
     size_t extension_count;
@@ -98,7 +101,8 @@ typedef struct smx_proxy_record {
     bool upstream_verified;
     smx_slice upstream_tls_protocol;
     smx_slice upstream_tls_cipher;
-    smx_slice user; /* as the AUTH dialogue named it, where the mechanism shows it; not proved here */
+    smx_slice
+        user; /* as the AUTH dialogue named it, where the mechanism shows it; not proved here */
 } smx_proxy_record;
 typedef void smx_proxy_record_fn(void *arg, const smx_proxy_record *record);
 

@@ -231,7 +231,9 @@ struct smx_listener_options {
      * in its queue is accepted by whichever of the two accepts. NULL: none. */
     smx_server *adopts;
     size_t adopts_nth;
-    bool has_socket; /* a listening socket of the caller's is duplicated instead of binding, as one
+    bool transparent; /* connections to any address that the kernel's TPROXY rules hand over (Linux;
+                         needs CAP_NET_ADMIN) */
+    bool has_socket;  /* a listening socket of the caller's is duplicated instead of binding, as one
                         that came from a service manager: */
     int socket;
 };

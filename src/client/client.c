@@ -50,11 +50,7 @@ static void client_on_tls(smx_client *client, const smx_client_event *event)
                     (client->options.verify == SMX_VERIFY_IF_AUTH && client->options.user != NULL);
     const char *name =
         client->options.tls_name != NULL ? client->options.tls_name : client->options.host;
-    int error = SMX_E_TLS;
-    if (client->options.tls_context != NULL)
-        error = connection_secure_client(client->connection, client->options.tls_context->context,
-                                         slice_of_text(name),
-                                         required ? TLS_VERIFY_REQUIRED : TLS_VERIFY_LOGGED);
+    int error = client_tls_begin(client->connection, client->options.tls_context, name, required);
     if (error != 0)
         client_end(client, error, "TLS could not begin");
 }
@@ -257,20 +253,6 @@ static void client_drained(void *owner)
     (void)client_pump(client, (smx_slice){NULL, 0});
 }
 
-/* Says in the log what an operator should know of a certificate that was taken all the same. */
-static void client_log_unverified(smx_client *client)
-{
-    connection_tls_info info;
-    if (client->options.log == NULL || !connection_get_tls_info(client->connection, &info) ||
-        info.verified)
-        return;
-    smx_log_field fields[] = {
-        {"host", slice_of_text(client->options.host)},
-        {"reason", slice_of_text(info.error)},
-    };
-    client->options.log(client->options.log_arg, SMX_LOG_WARN, "tls_unverified", 0, fields, 2);
-}
-
 /* Whether the server's key is one that the owner expects. */
 static bool client_expects_key(const smx_client *client)
 {
@@ -296,7 +278,8 @@ static void client_secured(void *owner, int error)
         client_result_detail(client, "the server's key is none of those in `pin`");
         error = SMX_E_CERTIFICATE;
     } else {
-        client_log_unverified(client);
+        client_tls_log(client->connection, client->options.host, 0, client->options.log,
+                       client->options.log_arg);
     }
     if (!client->handshaking)
         smx_client_session_tls_done(client->session, client_now(client), error);

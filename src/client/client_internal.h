@@ -5,15 +5,11 @@
 
 #include "base/arena.h"
 #include "base/buffer.h"
-#include "net/connection.h"
+#include "client/client_tls.h"
 #include "sasl/sasl.h"
 #include "smx/client.h"
 
 enum { CLIENT_DETAIL = 256 };
-
-struct smx_client_tls {
-    tls_client *context;
-};
 
 struct smx_client {
     smx_loop *loop;

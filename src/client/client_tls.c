@@ -1,7 +1,7 @@
-/* The public face of a client's TLS context. */
+/* The public face of a client's TLS context, and its use. */
 #include <stdlib.h>
 
-#include "client/client_internal.h"
+#include "client/client_tls.h"
 
 int smx_client_tls_new(const char *ca_file, const char *cert_file, const char *key_file,
                        smx_client_tls **out, char *problem_text)
@@ -28,4 +28,25 @@ void smx_client_tls_free(smx_client_tls *tls)
         return;
     tls_client_free(tls->context);
     free(tls);
+}
+
+int client_tls_begin(connection *c, smx_client_tls *tls, const char *name, bool required)
+{
+    if (tls == NULL)
+        return SMX_E_TLS;
+    return connection_secure_client(c, tls->context, slice_of_text(name),
+                                    required ? TLS_VERIFY_REQUIRED : TLS_VERIFY_LOGGED);
+}
+
+void client_tls_log(const connection *c, const char *host, uint64_t session, smx_log_fn *log,
+                    void *log_arg)
+{
+    connection_tls_info info;
+    if (log == NULL || !connection_get_tls_info(c, &info) || info.verified)
+        return;
+    smx_log_field fields[] = {
+        {"host", slice_of_text(host)},
+        {"reason", slice_of_text(info.error)},
+    };
+    log(log_arg, SMX_LOG_WARN, "tls_unverified", session, fields, 2);
 }

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 enum { ENDPOINT_PORT_MAX = 65535 };
 
@@ -124,4 +125,27 @@ void endpoint_address(const struct sockaddr *from, smx_address *address)
     } else if (from->sa_family == AF_UNIX) {
         address->family = 1;
     }
+}
+
+bool address_is_own(const smx_address *address)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ipv4;
+        struct sockaddr_in6 ipv6;
+    } to = {.ipv6 = {.sin6_family = AF_INET6}};
+    socklen_t size = sizeof(to.ipv6);
+    if (address->family == 4) {
+        to.ipv4 = (struct sockaddr_in){.sin_family = AF_INET};
+        memcpy(&to.ipv4.sin_addr, address->octets, 4);
+        size = sizeof(to.ipv4);
+    } else {
+        memcpy(&to.ipv6.sin6_addr, address->octets, 16);
+    }
+    int fd = socket(to.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool own = bind(fd, &to.any, size) == 0;
+    (void)close(fd);
+    return own;
 }

@@ -19,4 +19,7 @@ SMX_MUST_USE int endpoint_parse(smx_slice text, uint16_t default_port, endpoint 
 /* The address of a socket as a value. */
 void endpoint_address(const struct sockaddr *from, smx_address *address);
 
+/* An address of this machine, as one can bind it. */
+bool address_is_own(const smx_address *address);
+
 #endif

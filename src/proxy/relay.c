@@ -56,6 +56,16 @@ void relay_free(relay *r)
     free(r);
 }
 
+void relay_trim(relay *r)
+{
+    if (r->wait_count > 0 || r->asking || r->line_waits || r->state != RELAY_STATE_COMMAND)
+        return;
+    buffer_free(&r->said);
+    buffer_free(&r->own);
+    buffer_free(&r->scratch);
+    buffer_free(&r->refusal_text);
+}
+
 void relay_set_xclient(relay *r, smx_slice attributes)
 {
     r->xclient = attributes;

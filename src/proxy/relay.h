@@ -113,6 +113,8 @@ typedef struct relay_event {
 
 SMX_MUST_USE int relay_new(const relay_options *options, uint64_t now, relay **r);
 void relay_free(relay *r);
+/* Gives back buffers of a session that has nothing to do. */
+void relay_trim(relay *r);
 
 /* What the upstream is told of the client before its EHLO, if it offers XCLIENT: attributes in
  * xtext, as "ADDR=192.0.2.1 PORT=4711". Must live as long as the machine. */

@@ -80,6 +80,7 @@ static int entrance_open_socket(entrance *e, const front *adopts, problem *p)
         .fd = o->has_socket ? o->socket : -1,
         .adopts = adopts == NULL ? NULL : adopts->entrances[o->adopts_nth]->socket,
         .shared = o->shared_port,
+        .transparent = o->transparent,
         .paused = entrance_on_paused,
     };
     int error = endpoint_parse(e->name, 0, &at, p);
@@ -113,6 +114,15 @@ static int entrance_open(entrance *e, const smx_listener_options *options, const
         e->options.max_connections = DEFAULT_MAX_CONNECTIONS;
     int error = entrance_open_tls(e, p);
     return error != 0 ? error : entrance_open_socket(e, adopts, p);
+}
+
+int front_refuse_listener(char *text, int error, const char *sentence)
+{
+    problem p = {{0}};
+    (void)problem_set(&p, error, "%s", sentence);
+    if (text != NULL)
+        memcpy(text, p.text, SMX_PROBLEM_TEXT);
+    return error;
 }
 
 int front_listen(front *f, entrance *e, const smx_listener_options *options, const front *adopts,

@@ -131,6 +131,10 @@ void front_free(front *f);
  * smx_server_listen's. */
 SMX_MUST_USE int front_listen(front *f, entrance *e, const smx_listener_options *options,
                               const front *adopts, char *problem);
+/* The same for what its owner finds wrong before: says so in `problem`, returns `error`. */
+int front_refuse_listener(char *problem, int error, const char *sentence);
+/* The front of a server, or NULL for NULL. */
+const front *front_of_server(const smx_server *server);
 uint16_t front_port(const front *f, size_t nth);
 SMX_MUST_USE int front_socket(const front *f, size_t nth);
 SMX_MUST_USE int front_start(front *f);

@@ -53,26 +53,23 @@ static void listen_fill_session(smx_server *server, server_listener *l)
     };
 }
 
-static int listen_refuse(char *text, int error, const char *sentence)
+const front *front_of_server(const smx_server *server)
 {
-    problem p;
-    (void)problem_set(&p, error, "%s", sentence);
-    if (text != NULL)
-        memcpy(text, p.text, SMX_PROBLEM_TEXT);
-    return error;
+    return server == NULL ? NULL : &server->front;
 }
 
 int smx_server_listen(smx_server *server, const smx_listener_options *options, char *text)
 {
     if (options->tls == SMX_LISTENER_PASSTHROUGH)
-        return listen_refuse(text, SMX_E_INVALID,
-                             "tls: passthrough is for a transparent proxy, which has a server "
-                             "behind it");
+        return front_refuse_listener(
+            text, SMX_E_INVALID,
+            "tls: passthrough is for a transparent proxy, which has a server "
+            "behind it");
     server_listener *l = calloc(1, sizeof(*l));
     if (l == NULL)
-        return listen_refuse(text, SMX_E_NOMEM, "out of memory");
-    const front *adopts = options->adopts == NULL ? NULL : &options->adopts->front;
-    int error = front_listen(&server->front, &l->entrance, options, adopts, text);
+        return front_refuse_listener(text, SMX_E_NOMEM, "out of memory");
+    int error =
+        front_listen(&server->front, &l->entrance, options, front_of_server(options->adopts), text);
     if (error != 0)
         return error;
     listen_fill_defaults(&l->entrance.options);

@@ -1,4 +1,4 @@
-/* What the server says beside what the machine says by itself: one line for each reply. */
+/* What server and proxy say beside what their machines say by themselves: one line for each reply. */
 #ifndef SERVER_REPLIES_H
 #define SERVER_REPLIES_H
 
@@ -32,7 +32,10 @@
     X(SETUP, 421, 4, 3, 0, "local error, try again later")                                         \
     X(DISMISSED, 421, 4, 3, 2, "the configuration has changed, please connect again")              \
     X(FULL, 421, 4, 3, 2, "too many connections, try again later")                                 \
-    X(CLIENT_FULL, 421, 4, 7, 0, "too many connections from your address")
+    X(CLIENT_FULL, 421, 4, 7, 0, "too many connections from your address")                         \
+    X(GOING, 421, 4, 3, 2, "shutting down, please try again later")                                \
+    X(NO_UPSTREAM, 421, 4, 4, 1, "the mail server cannot be reached, try again later")             \
+    X(LOOP, 421, 4, 4, 6, "the mail server behind this proxy is the proxy itself")
 
 typedef enum peer_reply_name {
 #define PEER_REPLY_NAME(name, code, class_digit, subject, detail, text) PEER_REPLY_##name,

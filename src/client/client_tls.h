@@ -1,0 +1,20 @@
+/* The client's side of TLS towards a server, for all who connect to one. */
+#ifndef CLIENT_CLIENT_TLS_H
+#define CLIENT_CLIENT_TLS_H
+
+#include "net/connection.h"
+#include "smx/client.h"
+
+struct smx_client_tls {
+    tls_client *context;
+};
+
+/* Begins the handshake with the server of this name; `required`: its certificate must be right.
+ * SMX_E_TLS: there is no context. */
+SMX_MUST_USE int client_tls_begin(connection *c, smx_client_tls *tls, const char *name,
+                                  bool required);
+/* Says in the log what an operator should know of a certificate that was taken all the same. */
+void client_tls_log(const connection *c, const char *host, uint64_t session, smx_log_fn *log,
+                    void *log_arg);
+
+#endif

@@ -1,0 +1,507 @@
+/* One client and its upstream: the glue between two connections and a relay.
+ *
+ * Octets of either connection feed the relay, whose events are acted on until it needs more octets, a
+ * decision, or time. What came of one side may free the other: it is offered again what is kept of
+ * it. A side whose octets the other does not take is not read. The pair owns the relay; each
+ * connection frees itself, and the pair goes with the second one. */
+#include <stdlib.h>
+
+#include "proxy/proxy_internal.h"
+#include "server/replies.h"
+
+enum { TRIM_MS = 1000 }; /* a session without anything to do gives its buffers back */
+
+uint64_t pair_now(const pair *p)
+{
+    return loop_now(p->proxy->front.loop);
+}
+
+connection *pair_connection(const pair *p, relay_side side)
+{
+    return side == RELAY_CLIENT ? p->guest.connection : p->upstream;
+}
+
+static relay_side other_side(relay_side side)
+{
+    return side == RELAY_CLIENT ? RELAY_UPSTREAM : RELAY_CLIENT;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+void pair_set_deadline(pair *p)
+{
+    uint64_t due = earlier(p->guest.setup_due, p->trim_due);
+    if (p->relay != NULL)
+        due = earlier(due, relay_deadline(p->relay));
+    if (p->client_open)
+        connection_set_deadline(p->guest.connection, due);
+}
+
+/* ---- the end ---- */
+
+/* Gives up all but the connections. */
+static void pair_drop(pair *p)
+{
+    relay_free(p->relay);
+    p->relay = NULL;
+    p->asking = false;
+    p->state = PAIR_ENDS;
+    p->guest.setup_due = p->trim_due = UINT64_MAX;
+    loop_cancel_turn_end(&p->kick);
+    guest_closing(&p->guest);
+}
+
+static void pair_close(pair *p, void (*close)(connection *c))
+{
+    if (p->state != PAIR_ENDS) {
+        pair_log(p, SMX_LOG_DEBUG, "disconnect", NULL, (smx_slice){0});
+        pair_drop(p);
+    }
+    if (p->guest.connection != NULL)
+        close(p->guest.connection);
+    if (p->upstream != NULL)
+        close(p->upstream);
+}
+
+void pair_end(pair *p)
+{
+    pair_close(p, connection_close);
+}
+
+void pair_cut(pair *p)
+{
+    pair_close(p, connection_abort);
+}
+
+void pair_cut_guest(guest *g)
+{
+    pair_cut(list_member(g, pair, guest));
+}
+
+/* What is queued and not sent is not sent any more: it may be the half of something. */
+void pair_cut_upstream(pair *p)
+{
+    connection *c = p->upstream;
+    p->upstream = NULL;
+    if (c != NULL && connection_queued(c) > 0)
+        connection_abort(c);
+    else if (c != NULL)
+        connection_close(c);
+}
+
+void pair_refuse(pair *p, const smx_reply *reply)
+{
+    char text[SMX_REPLY_LINE_MAX];
+    size_t len;
+    int error = smx_reply_write(reply, true, text, sizeof(text), &len);
+    if (error == 0 && p->guest.connection != NULL)
+        error = connection_queue(p->guest.connection, slice_of(text, len));
+    if (error != 0)
+        pair_cut(p);
+    else
+        pair_end(p);
+}
+
+/* ---- backpressure ---- */
+
+void pair_send(pair *p, relay_side to, smx_slice octets)
+{
+    enum { WORTH_A_WRITE = 8192 };
+    connection *c = pair_connection(p, to);
+    size_t taken = 0;
+    int error = 0;
+    if (c == NULL)
+        return;
+    if (octets.len >= WORTH_A_WRITE)
+        error = connection_send(c, &octets, 1, &taken);
+    if (error == 0 && taken < octets.len)
+        error = connection_queue(c, slice_from(octets, taken));
+    if (error == SMX_E_NOMEM)
+        pair_cut(p);
+    /* Otherwise the connection is broken, and `ended` will tell. */
+}
+
+static bool is_full(const connection *c)
+{
+    return c != NULL && connection_queued(c) >= CONNECTION_HIGH;
+}
+
+static void hold_up(pair *p, relay_side side, bool held)
+{
+    connection *c = pair_connection(p, side);
+    if (p->held_up[side] == held || c == NULL)
+        return;
+    p->held_up[side] = held;
+    connection_pause(c, held);
+}
+
+/* A client that reads no replies holds up itself and its upstream. */
+static void pair_look_at_queues(pair *p)
+{
+    bool client_full = is_full(p->guest.connection);
+    bool upstream_full = is_full(p->upstream);
+    hold_up(p, RELAY_CLIENT, client_full || upstream_full);
+    hold_up(p, RELAY_UPSTREAM, client_full);
+    if (client_full)
+        connection_want_drained(p->guest.connection);
+    if (upstream_full)
+        connection_want_drained(p->upstream);
+}
+
+/* ---- feeding ---- */
+
+static bool is_held(const pair *p, relay_side side)
+{
+    return p->held_up[side] || (side == RELAY_CLIENT && p->asking);
+}
+
+/* What is known of the sides, once the relay has had its say. */
+static void pair_settle(pair *p)
+{
+    relay_info info;
+    pair_look_at_queues(p);
+    relay_get_info(p->relay, &info);
+    connection_waiting(p->guest.connection, p->asking || relay_is_waiting(p->relay, RELAY_CLIENT));
+    if (p->upstream != NULL)
+        connection_waiting(p->upstream, relay_is_waiting(p->relay, RELAY_UPSTREAM));
+    bool idle = !p->asking && !info.in_transaction && !info.receiving && info.outstanding == 0;
+    if (!idle)
+        p->trim_due = UINT64_MAX;
+    else if (p->progress)
+        p->trim_due = pair_now(p) + TRIM_MS;
+    if (p->client_ended || p->upstream_ended || (p->leaving && idle))
+        loop_at_turn_end(p->proxy->front.loop, &p->kick);
+    pair_set_deadline(p);
+}
+
+/* Feeds one side, and then lets the other go on with what is kept of it. */
+static size_t pair_run(pair *p, relay_side side, smx_slice in)
+{
+    size_t used = 0;
+    size_t step = 1;
+    relay_event event = {.type = RELAY_CLOSE};
+    p->running = true;
+    while (p->state == PAIR_RELAYS && !is_held(p, side) && (event.type != RELAY_NONE || step > 0)) {
+        step = relay_feed(p->relay, side, pair_now(p), slice_from(in, used), &event);
+        used += step;
+        p->progress = p->progress || step > 0 || event.type != RELAY_NONE;
+        pair_event(p, &event);
+    }
+    p->running = false;
+    if (p->state != PAIR_RELAYS)
+        return in.len;
+    pair_settle(p);
+    connection *other = pair_connection(p, other_side(side));
+    if (p->progress && other != NULL && connection_kept(other) > 0) {
+        p->progress = false;
+        connection_resume(other);
+    }
+    p->progress = false;
+    return p->state == PAIR_RELAYS ? used : in.len;
+}
+
+/* Without a relay. */
+static size_t pair_pass(pair *p, relay_side side, smx_slice in)
+{
+    if (p->held_up[side])
+        return 0;
+    pair_send(p, other_side(side), in);
+    if (p->state == PAIR_RAW)
+        pair_look_at_queues(p);
+    return in.len;
+}
+
+static void pair_resume(pair *p, relay_side side)
+{
+    connection *c = pair_connection(p, side);
+    if (p->state == PAIR_RELAYS)
+        (void)pair_run(p, side, (smx_slice){0});
+    if ((p->state == PAIR_RELAYS || p->state == PAIR_RAW) && c != NULL &&
+        pair_connection(p, side) == c && connection_kept(c) > 0)
+        connection_resume(c);
+}
+
+void pair_advance(pair *p)
+{
+    if (p->running)
+        return;
+    pair_resume(p, RELAY_UPSTREAM);
+    pair_resume(p, RELAY_CLIENT);
+}
+
+/* ---- a side that ends ---- */
+
+/* All that it said was read, or can be read no more. */
+static bool is_over(const pair *p, relay_side side)
+{
+    const connection *c = pair_connection(p, side);
+    return c == NULL || connection_kept(c) == 0 ||
+           (!relay_is_waiting(p->relay, side) && !is_held(p, side));
+}
+
+static void pair_side_ended(pair *p, bool *ended, relay_side side)
+{
+    if (!*ended || p->state != PAIR_RELAYS || !is_over(p, side))
+        return;
+    *ended = false;
+    if (side == RELAY_UPSTREAM)
+        pair_cut_upstream(p);
+    relay_ended(p->relay, side);
+    pair_advance(p);
+}
+
+/* Between two messages the client can be sent away. */
+static void pair_say_good_bye(pair *p)
+{
+    relay_info info;
+    relay_get_info(p->relay, &info);
+    if (info.is_raw || info.in_transaction || info.receiving || info.outstanding > 0)
+        return;
+    p->leaving = false;
+    if (relay_shutdown(p->relay, PEER_REPLY(GOING)) != 0)
+        pair_cut(p);
+    else
+        pair_advance(p);
+}
+
+static void pair_kicked(loop_turn_end *self)
+{
+    pair *p = list_member(self, pair, kick);
+    pair_side_ended(p, &p->upstream_ended, RELAY_UPSTREAM);
+    pair_side_ended(p, &p->client_ended, RELAY_CLIENT);
+    if (p->state == PAIR_RELAYS && p->leaving)
+        pair_say_good_bye(p);
+}
+
+void pair_init_kick(pair *p)
+{
+    p->kick.fn = pair_kicked;
+}
+
+static void pair_ended(pair *p, bool *ended, relay_side side, int error)
+{
+    if (p->state != PAIR_RELAYS) {
+        pair_end(p);
+        return;
+    }
+    *ended = true;
+    if (error != 0 && side == RELAY_CLIENT) {
+        relay_ended(p->relay, side);
+        pair_advance(p);
+        if (p->state == PAIR_RELAYS)
+            pair_cut(p);
+        return;
+    }
+    pair_kicked(&p->kick);
+}
+
+/* ---- the owner's wishes ---- */
+
+void pair_shut_down(guest *g)
+{
+    pair *p = list_member(g, pair, guest);
+    p->leaving = true;
+    if (p->state == PAIR_RELAYS)
+        pair_say_good_bye(p);
+    else if (p->state == PAIR_ARRIVES)
+        pair_end(p);
+    else if (p->state != PAIR_RAW)
+        pair_refuse(p, PEER_REPLY(GOING));
+}
+
+void pair_dismiss(guest *g)
+{
+    if (list_member(g, pair, guest)->relay != NULL)
+        pair_shut_down(g);
+}
+
+/* ---- callbacks of both connections ---- */
+
+static size_t pair_data(pair *p, relay_side side, smx_slice in)
+{
+    switch (p->state) {
+    case PAIR_RELAYS:
+        return pair_run(p, side, in);
+    case PAIR_RAW:
+        return pair_pass(p, side, in);
+    case PAIR_ENDS:
+        return in.len;
+    case PAIR_ARRIVES:
+        return p->guest.header_wanted ? pair_header(p, in) : 0;
+    case PAIR_JUDGED:
+    case PAIR_CONNECTS:
+        break;
+    }
+    return 0; /* it is early: kept until the upstream is there */
+}
+
+static size_t client_on_data(void *owner, smx_slice in)
+{
+    return pair_data(owner, RELAY_CLIENT, in);
+}
+
+static size_t upstream_on_data(void *owner, smx_slice in)
+{
+    return pair_data(owner, RELAY_UPSTREAM, in);
+}
+
+static void client_on_ended(void *owner, int error)
+{
+    pair *p = owner;
+    pair_ended(p, &p->client_ended, RELAY_CLIENT, error);
+}
+
+static void upstream_on_ended(void *owner, int error)
+{
+    pair *p = owner;
+    if (p->upstream != NULL)
+        pair_ended(p, &p->upstream_ended, RELAY_UPSTREAM, error);
+}
+
+static void pair_on_drained(void *owner)
+{
+    pair *p = owner;
+    if (p->state != PAIR_RELAYS && p->state != PAIR_RAW)
+        return;
+    pair_look_at_queues(p);
+    pair_advance(p);
+}
+
+/* STARTTLS of one side. */
+static void pair_secured(pair *p, relay_side side, int error)
+{
+    connection_tls_info tls = {0};
+    connection *c = pair_connection(p, side);
+    (void)connection_get_tls_info(c, &tls);
+    relay_secured(p->relay, side, pair_now(p), error, tls.verified);
+    if (side == RELAY_CLIENT) {
+        p->guest.setup_due = UINT64_MAX;
+        p->guest.view.tls = error == 0;
+        p->guest.view.helo = (smx_slice){0};
+        guest_view_tls(&p->guest);
+    }
+    pair_advance(p);
+}
+
+static void client_on_secured(void *owner, int error)
+{
+    pair *p = owner;
+    if (p->state == PAIR_ARRIVES) {
+        pair_secured_first(p, error);
+    } else if (p->state == PAIR_RELAYS) {
+        if (error != 0)
+            guest_tls_failed(&p->guest, error);
+        pair_secured(p, RELAY_CLIENT, error);
+    }
+}
+
+static void upstream_on_secured(void *owner, int error)
+{
+    pair *p = owner;
+    p->securing = false;
+    if (p->upstream == NULL || p->state == PAIR_ENDS)
+        return;
+    if (error == 0)
+        pair_upstream_is_secure(p);
+    if (p->state == PAIR_CONNECTS) {
+        pair_upstream_secured_first(p, error);
+    } else {
+        if (error != 0)
+            pair_log(p, SMX_LOG_WARN, "upstream_failed", "tls",
+                     slice_of_text(connection_tls_problem(p->upstream)));
+        pair_secured(p, RELAY_UPSTREAM, error);
+    }
+}
+
+static void pair_trim(pair *p)
+{
+    p->trim_due = UINT64_MAX;
+    relay_trim(p->relay);
+}
+
+static void client_on_timeout(void *owner)
+{
+    pair *p = owner;
+    uint64_t now = pair_now(p);
+    if (now >= p->guest.setup_due) {
+        if (p->state == PAIR_CONNECTS)
+            pair_no_upstream(p, p->securing ? "tls" : "connect", smx_error_text(SMX_E_TIMEOUT));
+        else
+            pair_cut(p);
+        return;
+    }
+    if (p->state != PAIR_RELAYS)
+        return;
+    relay_expire(p->relay, now);
+    pair_advance(p);
+    if (p->state == PAIR_RELAYS && now >= p->trim_due)
+        pair_trim(p);
+    if (p->state == PAIR_RELAYS)
+        pair_set_deadline(p);
+}
+
+static void upstream_on_timeout(void *owner)
+{
+    (void)owner; /* the client's connection keeps the time of both */
+}
+
+static void upstream_on_connected(void *owner, int error)
+{
+    pair *p = owner;
+    if (p->upstream != NULL && p->state == PAIR_CONNECTS)
+        pair_connected(p, error);
+}
+
+/* ---- closed ---- */
+
+static void pair_free_if_closed(pair *p)
+{
+    front *f = &p->proxy->front;
+    if (p->client_open || p->upstream_open)
+        return;
+    pair_drop(p);
+    guest_leave(&p->guest);
+    arena_free(&p->memory);
+    free(p);
+    front_left(f);
+}
+
+static void client_on_closed(void *owner)
+{
+    pair *p = owner;
+    p->client_open = false;
+    p->guest.connection = NULL;
+    if (p->state != PAIR_ENDS)
+        pair_cut(p);
+    pair_free_if_closed(p);
+}
+
+static void upstream_on_closed(void *owner)
+{
+    pair *p = owner;
+    p->upstream_open = false;
+    p->upstream = NULL;
+    pair_free_if_closed(p);
+}
+
+const connection_handler pair_client_handler = {
+    .data = client_on_data,
+    .ended = client_on_ended,
+    .drained = pair_on_drained,
+    .secured = client_on_secured,
+    .timeout = client_on_timeout,
+    .closed = client_on_closed,
+};
+
+const connection_handler pair_upstream_handler = {
+    .connected = upstream_on_connected,
+    .data = upstream_on_data,
+    .ended = upstream_on_ended,
+    .drained = pair_on_drained,
+    .secured = upstream_on_secured,
+    .timeout = upstream_on_timeout,
+    .closed = upstream_on_closed,
+};

@@ -1,0 +1,156 @@
+/* How a pair comes to be: behind what comes before every session (guest.c) the hooks of CONNECT are
+ * asked, the upstream is connected to, and its banner is the first that the client hears. Where there
+ * is no upstream the client gets a 421 instead of a banner. */
+#include <stdlib.h>
+
+#include "client/client_tls.h"
+#include "proxy/proxy_internal.h"
+#include "server/replies.h"
+
+/* ---- the relay ---- */
+
+static int pair_make_relay(pair *p)
+{
+    proxy_listener *l = p->listener;
+    const smx_listener_options *o = &l->entrance.options;
+    smx_slice attributes = {0};
+    int error = relay_new(&l->relay, pair_now(p), &p->relay);
+    if (error == 0 && l->upstream.address == SMX_PROXY_ADDRESS_XCLIENT)
+        error = upstream_xclient(p, &attributes);
+    if (error != 0)
+        return error;
+    relay_set_xclient(p->relay, attributes);
+    if (trust_lists(o->xclient, o->xclient_count, &p->guest.view.client))
+        relay_allow_xclient(p->relay);
+    connection_tls_info tls;
+    if (connection_get_tls_info(p->upstream, &tls))
+        relay_set_verified(p->relay, tls.verified);
+    return 0;
+}
+
+static void pair_relays(pair *p)
+{
+    char text[SMX_ADDRESS_TEXT];
+    if (!p->listener->is_raw && pair_make_relay(p) != 0) {
+        pair_refuse(p, PEER_REPLY(SETUP));
+        return;
+    }
+    p->guest.setup_due = UINT64_MAX;
+    p->state = p->listener->is_raw ? PAIR_RAW : PAIR_RELAYS;
+    pair_log(p, SMX_LOG_DEBUG, "connect", "upstream",
+             smx_address_write(connection_peer(p->upstream), text));
+    if (p->listener->is_raw)
+        pair_log(p, SMX_LOG_INFO, "passthrough", "from", SMX_SLICE("the first octet"));
+    pair_advance(p);
+}
+
+/* ---- the upstream ---- */
+
+void pair_no_upstream(pair *p, const char *what, const char *why)
+{
+    const bool is_loop = slice_equal(slice_of_text(what), SMX_SLICE("loop"));
+    const smx_reply *reply = is_loop ? PEER_REPLY(LOOP) : PEER_REPLY(NO_UPSTREAM);
+    const smx_log_field fields[] = {
+        {"upstream", slice_of_text(p->listener->upstream.host)},
+        {"phase", slice_of_text(what)},
+        {"reason", slice_of_text(why)},
+    };
+    front_log(&p->proxy->front, SMX_LOG_WARN, "upstream_failed", &p->guest, fields, 3);
+    if (p->listener->is_raw)
+        pair_end(p);
+    else
+        pair_refuse(p, reply);
+}
+
+void pair_connect(pair *p)
+{
+    int error = 0;
+    p->state = PAIR_CONNECTS;
+    const char *mistake = upstream_open(p, &error);
+    if (error != 0)
+        pair_no_upstream(p, mistake == NULL ? "connect" : mistake, smx_error_text(error));
+    else
+        pair_set_deadline(p);
+}
+
+void pair_connected(pair *p, int error)
+{
+    if (error != 0) {
+        p->upstream = NULL; /* it closes by itself */
+        pair_no_upstream(p, "connect", smx_error_text(error));
+        return;
+    }
+    if (upstream_is_ourselves(p, connection_peer(p->upstream))) {
+        pair_no_upstream(p, "loop", "the upstream is this proxy's own listener");
+        return;
+    }
+    bool first = p->listener->relay.upstream_tls == RELAY_TLS_IMPLICIT;
+    error = upstream_introduce(p);
+    if (error == 0 && first)
+        error = upstream_secure(p);
+    if (error != 0)
+        pair_no_upstream(p, "connect", smx_error_text(error));
+    else if (!first)
+        pair_relays(p);
+}
+
+void pair_upstream_secured_first(pair *p, int error)
+{
+    if (error != 0)
+        pair_no_upstream(p, "tls", connection_tls_problem(p->upstream));
+    else
+        pair_relays(p);
+}
+
+/* ---- the client ---- */
+
+static void pair_goes_on(pair *p, guest_step step, const smx_reply *refusal)
+{
+    if (step == GUEST_READY) {
+        p->guest.view.tls = p->guest.view.tls || connection_is_tls(p->guest.connection);
+        guest_view_tls(&p->guest);
+        p->state = PAIR_JUDGED;
+        pair_connect(p);
+    } else if (step == GUEST_WAITS) {
+        pair_set_deadline(p);
+    } else if (refusal != NULL) {
+        pair_refuse(p, refusal);
+    } else {
+        pair_end(p);
+    }
+}
+
+size_t pair_header(pair *p, smx_slice in)
+{
+    const smx_reply *refusal;
+    size_t used;
+    guest_step step = guest_header(&p->guest, in, &used, &refusal);
+    pair_goes_on(p, step, refusal);
+    return used;
+}
+
+void pair_secured_first(pair *p, int error)
+{
+    const smx_reply *refusal;
+    guest_step step = guest_secured(&p->guest, error, &refusal);
+    pair_goes_on(p, step, refusal);
+}
+
+void pair_new(entrance *e, connection *c)
+{
+    const smx_reply *refusal;
+    pair *p = calloc(1, sizeof(*p));
+    if (p == NULL || connection_start(c, &pair_client_handler, p) != 0) {
+        free(p);
+        connection_close(c);
+        return;
+    }
+    p->listener = list_member(e, proxy_listener, entrance);
+    p->proxy = p->listener->proxy;
+    p->trim_due = UINT64_MAX;
+    p->client_open = true;
+    pair_init_kick(p);
+    guest_init(&p->guest, e, c);
+    guest_step step = guest_arrive(&p->guest, &refusal);
+    pair_goes_on(p, step, refusal);
+}
