@@ -17,7 +17,8 @@ const char *admin_status_unready(const admin_status *status)
         if (status->upstreams[i].is_usable)
             return NULL;
     }
-    return "no upstream is usable";
+    /* A transparent proxy has none of these. */
+    return status->upstream_count == 0 ? NULL : "no upstream is usable";
 }
 
 /* False: the answer says why. */

@@ -71,7 +71,9 @@ typedef struct admin_route_status {
 typedef struct admin_listener {
     const char *listen;
     const char *tls;
-    uint64_t sessions; /* open now */
+    const char *mode;     /* "mux", "proxy" */
+    const char *upstream; /* a proxy's, its URL; else NULL */
+    uint64_t sessions;    /* open now */
     uint64_t connections;
     uint64_t refused_connections;
     uint64_t tls_failures;

@@ -85,13 +85,14 @@ json_t *admin_json_upstreams(const admin_status *status)
 
 static json_t *json_listener(const admin_listener *l)
 {
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "listen",
-                     l->listen, "tls", l->tls, "sessions", number(l->sessions), "connections",
-                     number(l->connections), "refused_connections", number(l->refused_connections),
-                     "tls_failures", number(l->tls_failures), "auth_successes",
-                     number(l->auth_successes), "auth_failures", number(l->auth_failures),
-                     "transactions", number(l->transactions), "accepted", number(l->accepted),
-                     "deferred", number(l->deferred), "rejected", number(l->rejected));
+    return json_pack("{s:s, s:s, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                     "listen", l->listen, "tls", l->tls, "mode", l->mode, "upstream", l->upstream,
+                     "sessions", number(l->sessions), "connections", number(l->connections),
+                     "refused_connections", number(l->refused_connections), "tls_failures",
+                     number(l->tls_failures), "auth_successes", number(l->auth_successes),
+                     "auth_failures", number(l->auth_failures), "transactions",
+                     number(l->transactions), "accepted", number(l->accepted), "deferred",
+                     number(l->deferred), "rejected", number(l->rejected));
 }
 
 static json_t *json_listeners(const admin_status *status)

@@ -172,15 +172,17 @@ static int fill_routes(admin_status *status, const generation *g)
 
 /* ---- listeners and outcomes ---- */
 
-static void fill_listener(admin_status *status, service *s, const smx_listener_options *o,
+static void fill_listener(admin_status *status, service *s, const config_listener *l,
                           admin_listener *to)
 {
-    static const char *const TLS[] = {"off", "starttls", "required", "implicit"};
+    const smx_listener_options *o = &l->smtp;
     smx_server_counters c = {0};
     service_get_listener_counters(s, o->listen, &c);
     *to = (admin_listener){
         .listen = copy_text(status, o->listen),
-        .tls = TLS[o->tls],
+        .tls = config_tls_text(o->tls),
+        .mode = l->mode == CONFIG_PROXY ? "proxy" : "mux",
+        .upstream = l->mode == CONFIG_PROXY ? copy_text(status, l->upstream.url) : NULL,
         .sessions = c.sessions,
         .connections = c.connections,
         .refused_connections = c.refused_connections,

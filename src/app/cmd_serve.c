@@ -34,7 +34,7 @@ typedef struct daemon_state {
 /* "127.0.0.1:0" with the port that it has. */
 static void address_of(const generation *g, size_t nth, char *text, size_t capacity)
 {
-    const char *listen = g->config->listeners[nth].listen;
+    const char *listen = g->config->listeners[nth].smtp.listen;
     smx_slice address = slice_of_text(listen);
     size_t colon = slice_find_last(address, ':');
     if (g->ports[nth] == 0)
@@ -45,13 +45,12 @@ static void address_of(const generation *g, size_t nth, char *text, size_t capac
 
 static void log_listening(const daemon_state *d)
 {
-    static const char *const TLS[] = {"off", "starttls", "required", "implicit"};
     char address[256];
     generation *g = service_generation(d->service);
     for (size_t i = 0; i < g->config->listener_count; i++) {
         address_of(g, i, address, sizeof(address));
         log_event(d->log, SMX_LOG_INFO, "listening", "address", address, "tls",
-                  TLS[g->config->listeners[i].tls], NULL);
+                  config_tls_text(g->config->listeners[i].smtp.tls), NULL);
     }
     generation_free(g);
 }

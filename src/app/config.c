@@ -46,6 +46,27 @@ void config_free(config *c)
         destroy(c);
 }
 
+const char *config_tls_text(smx_listener_tls tls)
+{
+    static const char *const TEXTS[] = {
+        [SMX_LISTENER_CLEAR] = "off",
+        [SMX_LISTENER_STARTTLS] = "starttls",
+        [SMX_LISTENER_REQUIRED] = "required",
+        [SMX_LISTENER_IMPLICIT] = "implicit",
+        [SMX_LISTENER_PASSTHROUGH] = "passthrough",
+    };
+    return TEXTS[tls];
+}
+
+bool config_has_mode(const config *c, config_mode mode)
+{
+    for (size_t i = 0; i < c->listener_count; i++) {
+        if (c->listeners[i].mode == mode)
+            return true;
+    }
+    return false;
+}
+
 mux_options config_mux_options(const config *c)
 {
     return (mux_options){.hostname = c->hostname,
@@ -138,6 +159,17 @@ static void check_presence(config_reader *reader, const yaml_node *top)
                        "`listeners` is empty, so nobody can connect");
 }
 
+/* A transparent proxy knows no users. */
+static void check_users_presence(config_reader *reader, const yaml_node *top)
+{
+    const config *c = reader->config;
+    if (yaml_find(top, SMX_SLICE("users")) == NULL &&
+        (c->listener_count == 0 || config_has_mode(c, CONFIG_MUX)))
+        problems_error(reader->problems, 0,
+                       "this file needs the key `users`: who may send, and through which "
+                       "upstreams");
+}
+
 static void read_top(config_reader *reader, const yaml_node *top)
 {
     config *c = reader->config;
@@ -155,6 +187,7 @@ static void read_top(config_reader *reader, const yaml_node *top)
     check_hostname(reader, top);
     check_temp_dir(reader, top);
     check_presence(reader, top);
+    check_users_presence(reader, top);
     if (c->workers == 0)
         c->workers = (uint32_t)uv_available_parallelism();
     listeners_check(reader);

@@ -11,6 +11,7 @@
 #include "app/log.h"
 #include "app/problems.h"
 #include "mux/mux.h"
+#include "smx/proxy.h"
 
 /* The door for operators. */
 typedef struct config_admin {
@@ -20,12 +21,38 @@ typedef struct config_admin {
     size_t host_count;
 } config_admin;
 
+typedef enum config_mode { CONFIG_MUX, CONFIG_PROXY, CONFIG_MODES } config_mode;
+
+/* Sessions whose transcript is kept. Neither list: all. */
+typedef struct config_capture {
+    const char *dir; /* NULL: none are */
+    const smx_network *clients;
+    size_t client_count;
+    const smx_slice *senders; /* globs */
+    size_t sender_count;
+} config_capture;
+
+/* The host that stands for where the client wanted to go. */
+#define CONFIG_ORIGINAL_DESTINATION "original-dst"
+
+typedef struct config_listener {
+    smx_listener_options smtp; /* first: what both modes have */
+    config_mode mode;
+    /* These are of the mode proxy. */
+    upstream_options upstream; /* `final_timeout_ms` is for any reply */
+    smx_proxy_address client_address;
+    const smx_slice *extensions; /* keywords */
+    size_t extension_count;
+    const char *audit; /* a file, or "stdout"; NULL: none */
+    config_capture capture;
+} config_listener;
+
 enum { CONFIG_DIGEST_TEXT = 65 }; /* SHA-256 in hexadecimal, and a NUL */
 
 typedef struct config {
     const char *hostname;
     uint32_t workers; /* 0 in the file: one per core; here at least 1 */
-    smx_listener_options *listeners;
+    config_listener *listeners;
     size_t listener_count;
     upstream_options *upstreams;
     size_t upstream_count;
@@ -64,6 +91,11 @@ void config_digest(smx_slice text, char digest[static CONFIG_DIGEST_TEXT]);
 config *config_share(config *c);
 /* One share less; the last one wipes and frees. NULL is nothing. Any thread. */
 void config_free(config *c);
+
+/* "starttls" */
+const char *config_tls_text(smx_listener_tls tls);
+/* True when some listener is of this mode. */
+bool config_has_mode(const config *c, config_mode mode);
 
 /* What the multiplexer takes: slices of the snapshot. */
 mux_options config_mux_options(const config *c);

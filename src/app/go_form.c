@@ -36,9 +36,9 @@ void go_form_listeners(config_reader *reader)
     value.count = 1;
     yaml_entry at = {SMX_SLICE("listeners"), PROBLEMS_NOWHERE, &value};
     reader_level(reader, &level_listener, &at, &c->listeners[0]);
-    c->listeners[0].version = SMX_LISTENER_VERSION;
-    c->listeners[0].auth = SMX_AUTH_REQUIRED;
-    c->listeners[0].allow_insecure_auth = true;
+    c->listeners[0].smtp.version = SMX_LISTENER_VERSION;
+    c->listeners[0].smtp.auth = SMX_AUTH_REQUIRED;
+    c->listeners[0].smtp.allow_insecure_auth = true;
     c->listener_count = 1;
     problems_warn(reader->problems, PROBLEMS_NOWHERE,
                   "no `listeners` in this file of the Go program: 0.0.0.0:1020 takes passwords on "

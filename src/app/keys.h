@@ -38,6 +38,8 @@ typedef struct config_key {
      * `write` NULL: not printed. */
     void (*read)(config_reader *reader, const yaml_entry *entry, void *target);
     void (*write)(config_writer *writer, const void *target);
+    /* NULL: always. False: the key means nothing in this struct of its level, and is not printed. */
+    bool (*applies)(const void *level);
     bool is_required;
     const char *type;      /* in the documentation, of custom keys */
     const char *initial;   /* the default, as it would stand in the file; NULL: none */
@@ -64,6 +66,9 @@ extern const config_level level_log;
 extern const config_level level_admin;
 extern const config_level level_listener;
 extern const config_level level_certificate;
+extern const config_level level_proxy_upstream;
+extern const config_level level_proxy_timeouts;
+extern const config_level level_capture;
 extern const config_level level_upstream;
 extern const config_level level_timeouts;
 extern const config_level level_breaker;

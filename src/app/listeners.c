@@ -28,8 +28,8 @@ static bool read_network(config_reader *reader, smx_slice text, int64_t offset,
     return false;
 }
 
-static void read_networks(config_reader *reader, const yaml_entry *entry,
-                          const smx_network **networks, size_t *count)
+void listeners_read_networks(config_reader *reader, const yaml_entry *entry,
+                             const smx_network **networks, size_t *count)
 {
     const yaml_entry *items;
     size_t item_count = reader_list(entry, &items);
@@ -48,13 +48,14 @@ static void read_networks(config_reader *reader, const yaml_entry *entry,
 void listeners_read_proxy_protocol(config_reader *reader, const yaml_entry *entry, void *target)
 {
     smx_listener_options *options = target;
-    read_networks(reader, entry, &options->proxy_protocol, &options->proxy_protocol_count);
+    listeners_read_networks(reader, entry, &options->proxy_protocol,
+                            &options->proxy_protocol_count);
 }
 
 void listeners_read_xclient(config_reader *reader, const yaml_entry *entry, void *target)
 {
     smx_listener_options *options = target;
-    read_networks(reader, entry, &options->xclient, &options->xclient_count);
+    listeners_read_networks(reader, entry, &options->xclient, &options->xclient_count);
 }
 
 /* The users' names are judged in listeners_check. */
@@ -178,17 +179,36 @@ static void check_auth(config_reader *reader, const yaml_entry *at, smx_listener
                        "the clients that need not sign in with `trust`");
 }
 
-static void read_listener(config_reader *reader, const yaml_entry *at,
-                          smx_listener_options *options)
+/* What is judged with the mode mux alone. */
+static void check_mux(config_reader *reader, const yaml_entry *at, smx_listener_options *options)
 {
+    if (options->tls == SMX_LISTENER_PASSTHROUGH)
+        problems_error(reader->problems, offset_of(at, "tls"),
+                       "`tls: passthrough` needs `mode: proxy`, which has a server behind it");
+    else
+        check_auth(reader, at, options);
+    if (options->bare_newline == SMX_BARE_NEWLINE_PASS)
+        problems_error(
+            reader->problems, offset_of(at, "bare_newline"),
+            "`bare_newline: pass` needs `mode: proxy`; expected `reject` or `normalize`");
+}
+
+static void read_listener(config_reader *reader, const yaml_entry *at, config_listener *l)
+{
+    smx_listener_options *options = &l->smtp;
     options->version = SMX_LISTENER_VERSION;
     size_t errors = reader->problems->errors;
-    reader_level(reader, &level_listener, at, options);
+    reader_level(reader, &level_listener, at, l);
     if (at->value->kind != YAML_MAPPING)
         return;
     check_address(reader, at, options);
-    check_tls(reader, at, options, reader->problems->errors == errors);
-    check_auth(reader, at, options);
+    if (options->tls != SMX_LISTENER_PASSTHROUGH)
+        check_tls(reader, at, options, reader->problems->errors == errors);
+    proxies_check_mode(reader, at, l);
+    if (l->mode == CONFIG_PROXY)
+        proxies_check(reader, at, l, reader->problems->errors == errors);
+    else
+        check_mux(reader, at, options);
     if (reader->problems->errors == errors)
         check_certificates(reader, at, options);
 }
@@ -234,11 +254,11 @@ static void check_places(config_reader *reader)
         return;
     for (size_t i = 1; i < c->listener_count; i++) {
         for (size_t j = 0; j < i; j++) {
-            if (!is_same_place(c->listeners[i].listen, c->listeners[j].listen))
+            if (!is_same_place(c->listeners[i].smtp.listen, c->listeners[j].smtp.listen))
                 continue;
             problems_error(reader->problems, offset_of(reader->listener_entries[i], "listen"),
                            "listeners[%zu] has this address already: `%s`", j,
-                           c->listeners[j].listen);
+                           c->listeners[j].smtp.listen);
             break;
         }
     }
@@ -270,7 +290,7 @@ void listeners_check(config_reader *reader)
     config *c = reader->config;
     bool is_possible = is_scram_possible(c);
     for (size_t i = 0; i < c->listener_count; i++) {
-        c->listeners[i].no_scram = !is_possible;
+        c->listeners[i].smtp.no_scram = !is_possible;
         if (reader->listener_entries != NULL &&
             reader->listener_entries[i]->value->kind == YAML_MAPPING)
             check_trust(reader, reader->listener_entries[i]);
@@ -287,8 +307,8 @@ static void write_address(const smx_network *network, char *text, size_t capacit
     (void)snprintf(text, capacity, "%.*s/%u", (int)written.len, written.data, network->prefix);
 }
 
-static void write_networks(config_writer *writer, const char *name, const smx_network *networks,
-                           size_t count)
+void listeners_write_networks(config_writer *writer, const char *name, const smx_network *networks,
+                              size_t count)
 {
     char text[SMX_ADDRESS_TEXT + 8];
     if (count == 0)
@@ -305,14 +325,14 @@ static void write_networks(config_writer *writer, const char *name, const smx_ne
 void listeners_write_proxy_protocol(config_writer *writer, const void *target)
 {
     const smx_listener_options *options = target;
-    write_networks(writer, "proxy_protocol", options->proxy_protocol,
-                   options->proxy_protocol_count);
+    listeners_write_networks(writer, "proxy_protocol", options->proxy_protocol,
+                             options->proxy_protocol_count);
 }
 
 void listeners_write_xclient(config_writer *writer, const void *target)
 {
     const smx_listener_options *options = target;
-    write_networks(writer, "xclient", options->xclient, options->xclient_count);
+    listeners_write_networks(writer, "xclient", options->xclient, options->xclient_count);
 }
 
 void listeners_write_trust(config_writer *writer, const void *target)

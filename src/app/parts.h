@@ -17,6 +17,25 @@ part_write_fn listeners_write, listeners_write_certificates, listeners_write_tru
 /* What needs the users: trust's names, SCRAM; and addresses that are there twice. */
 void listeners_check(config_reader *reader);
 
+/* A list of addresses and networks. */
+void listeners_read_networks(config_reader *reader, const yaml_entry *entry,
+                             const smx_network **networks, size_t *count);
+void listeners_write_networks(config_writer *writer, const char *name, const smx_network *networks,
+                              size_t count);
+
+/* ---- listeners of the mode proxy ---- */
+part_read_fn proxies_read_upstream, proxies_read_url, proxies_read_client_address,
+    proxies_read_extensions, proxies_read_capture, proxies_read_clients, proxies_read_senders;
+part_write_fn proxies_write_upstream, proxies_write_client_address, proxies_write_extensions,
+    proxies_write_capture, proxies_write_clients, proxies_write_senders;
+/* Whether a key has its place in the listener's mode: for config_key's `applies`. */
+bool proxies_is_proxy(const void *listener);
+bool proxies_is_mux(const void *listener);
+/* Keys that are of the other mode. */
+void proxies_check_mode(config_reader *reader, const yaml_entry *at, const config_listener *l);
+/* What the keys of a proxy say together; `is_sound`: no error was found so far. */
+void proxies_check(config_reader *reader, const yaml_entry *at, config_listener *l, bool is_sound);
+
 /* ---- upstreams ---- */
 part_read_fn upstreams_read, upstreams_read_url, upstreams_read_auth, upstreams_read_family,
     upstreams_read_verify, upstreams_read_reply_to, upstreams_read_profile, upstreams_read_caps,
@@ -24,6 +43,11 @@ part_read_fn upstreams_read, upstreams_read_url, upstreams_read_auth, upstreams_
 part_write_fn upstreams_write, upstreams_write_url, upstreams_write_auth, upstreams_write_family,
     upstreams_write_verify, upstreams_write_reply_to, upstreams_write_profile, upstreams_write_caps,
     upstreams_write_pin, upstreams_write_oauth2, upstreams_write_alerts;
+/* The files of TLS, and the local address: whether they are right. */
+void upstreams_check_tls_files(config_reader *reader, const yaml_entry *at,
+                               const upstream_options *options);
+void upstreams_check_source(config_reader *reader, const yaml_entry *at,
+                            const upstream_options *options);
 /* Where a key of an upstream stands, or the upstream itself. */
 int64_t upstreams_offset_of(const yaml_entry *at, const char *key);
 /* upstream_security.c: what `auth`, `pass`, `oauth2`, `pin` and the URL say together. */

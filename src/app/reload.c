@@ -17,7 +17,7 @@ static size_t listener_count(const config *c)
 
 static const char *listener_name(const config *c, size_t nth)
 {
-    return c->listeners[nth].listen;
+    return c->listeners[nth].smtp.listen;
 }
 
 static size_t upstream_count_of(const config *c)

@@ -1,9 +1,10 @@
-/* A serving owns its server and mux_worker, and has a share of its generation. It ends when both have
- * nothing to do any more; its owner frees it then. */
+/* A serving owns its server, proxy and mux_worker, and has a share of its generation. It ends when they
+ * have nothing to do any more; its owner frees it then. */
 #include "app/serving.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "net/endpoint.h"
 #include "net/loop.h"
@@ -20,7 +21,7 @@ static size_t find_previous(const serving *previous, const char *listen)
 {
     const config *c = previous->generation->config;
     for (size_t i = 0; i < c->listener_count; i++)
-        if (previous->indices[i] != SIZE_MAX && strcmp(c->listeners[i].listen, listen) == 0)
+        if (previous->indices[i] != SIZE_MAX && strcmp(c->listeners[i].smtp.listen, listen) == 0)
             return i;
     return SIZE_MAX;
 }
@@ -52,49 +53,69 @@ static void choose_address(serving *s, const serving_options *options, size_t nt
     l->listen = s->addresses[nth];
 }
 
-static int open_listener(serving *s, const serving_options *options, size_t nth, size_t *opened,
-                         problem *p)
+/* `kept` as serving_listen_proxy's. A proxy's socket cannot be adopted, but duplicated. */
+static int listen_server(serving *s, const serving_options *options, size_t nth, size_t kept,
+                         char *text)
+{
+    smx_listener_options *l = &s->listeners[nth];
+    const serving *previous = options->previous;
+    bool was_proxy =
+        kept != SIZE_MAX && previous->generation->config->listeners[kept].mode == CONFIG_PROXY;
+    if (was_proxy) {
+        l->socket = smx_proxy_socket(previous->proxy, previous->indices[kept]);
+        l->has_socket = l->socket >= 0;
+    } else if (kept != SIZE_MAX) {
+        l->adopts = previous->server;
+        l->adopts_nth = previous->indices[kept];
+    }
+    int error = smx_server_listen(s->server, l, text);
+    if (l->has_socket)
+        (void)close(l->socket);
+    return error;
+}
+
+static int open_listener(serving *s, const serving_options *options, size_t nth, problem *p)
 {
     char text[SMX_PROBLEM_TEXT] = "";
     smx_listener_options *l = &s->listeners[nth];
+    const config_listener *configured = &s->generation->config->listeners[nth];
     const serving *previous = options->previous;
-    *l = s->generation->config->listeners[nth];
+    *l = configured->smtp;
     if (!options->is_first && is_unix(l->listen))
         return 0;
     l->counters = counter_book_page(options->book, l->listen);
     if (l->counters == NULL)
         return problem_set(p, SMX_E_NOMEM, "out of memory");
     size_t kept = previous == NULL ? SIZE_MAX : find_previous(previous, l->listen);
-    if (kept != SIZE_MAX) {
-        l->adopts = previous->server;
-        l->adopts_nth = previous->indices[kept];
-    } else {
+    if (kept == SIZE_MAX)
         choose_address(s, options, nth);
-    }
-    int error = smx_server_listen(s->server, l, text);
+    bool is_proxy = configured->mode == CONFIG_PROXY;
+    int error = is_proxy ? serving_listen_proxy(s, options, nth, kept, text)
+                         : listen_server(s, options, nth, kept, text);
     if (error != 0)
         return problem_set(p, error, "listeners[%zu]: %.400s%s", nth, text,
                            error == SMX_E_BUSY ? "; stop it, or choose another port" : "");
-    s->indices[nth] = (*opened)++;
+    s->indices[nth] = s->counts[configured->mode]++;
     if (options->is_first)
-        s->generation->ports[nth] = smx_server_port(s->server, s->indices[nth]);
+        s->generation->ports[nth] = is_proxy ? smx_proxy_port(s->proxy, s->indices[nth])
+                                             : smx_server_port(s->server, s->indices[nth]);
     return 0;
 }
 
 static int open_listeners(serving *s, const serving_options *options, problem *p)
 {
     size_t count = s->generation->config->listener_count;
-    size_t opened = 0;
     s->listeners = calloc(count, sizeof(*s->listeners));
     s->addresses = calloc(count, sizeof(*s->addresses));
     s->indices = calloc(count, sizeof(*s->indices));
-    if (s->listeners == NULL || s->addresses == NULL || s->indices == NULL)
+    s->contexts = calloc(count, sizeof(smx_client_tls *));
+    if (s->listeners == NULL || s->addresses == NULL || s->indices == NULL || s->contexts == NULL)
         return problem_set(p, SMX_E_NOMEM, "out of memory");
     for (size_t i = 0; i < count; i++)
         s->indices[i] = SIZE_MAX;
     int error = 0;
     for (size_t i = 0; i < count && error == 0; i++)
-        error = open_listener(s, options, i, &opened, p);
+        error = open_listener(s, options, i, p);
     return error;
 }
 
@@ -163,6 +184,8 @@ int serving_new(const serving_options *options, serving **out, problem *p)
     if (error == 0)
         error = open_server(s, options, p);
     if (error == 0)
+        error = serving_open_proxy(s, options, p);
+    if (error == 0)
         error = open_listeners(s, options, p);
     if (error != 0) {
         serving_free(s);
@@ -175,7 +198,10 @@ int serving_new(const serving_options *options, serving **out, problem *p)
 int serving_start(serving *s)
 {
     mux_worker_activate(s->mux);
-    return smx_server_start(s->server);
+    int error = smx_server_start(s->server);
+    if (error == 0 && s->proxy != NULL)
+        error = smx_proxy_start(s->proxy);
+    return error;
 }
 
 /* ---- the end ---- */
@@ -183,7 +209,7 @@ int serving_start(serving *s)
 static void check_end(serving *s)
 {
     serving_ended_fn *ended = s->ended;
-    if (!s->is_server_done || !s->is_mux_done || ended == NULL)
+    if (!s->is_server_done || !s->is_proxy_done || !s->is_mux_done || ended == NULL)
         return;
     s->ended = NULL;
     ended(s->ended_arg, s);
@@ -203,18 +229,30 @@ static void on_server_done(void *arg)
     mux_worker_drain(s->mux, s->deadline, on_mux_done, s);
 }
 
+static void on_proxy_done(void *arg)
+{
+    serving *s = arg;
+    s->is_proxy_done = true;
+    check_end(s);
+}
+
 void serving_retire(serving *s, serving_ended_fn *ended, void *arg)
 {
     s->ended = ended;
     s->ended_arg = arg;
+    s->is_proxy_done = s->proxy == NULL;
     mux_worker_retire(s->mux);
     smx_server_retire(s->server, on_server_done, s);
+    if (!s->is_proxy_done)
+        smx_proxy_retire(s->proxy, on_proxy_done, s);
 }
 
 void serving_dismiss(serving *s)
 {
     if (!s->is_dismissed)
         smx_server_dismiss(s->server);
+    if (!s->is_dismissed && s->proxy != NULL)
+        smx_proxy_dismiss(s->proxy);
     s->is_dismissed = true;
 }
 
@@ -222,9 +260,13 @@ void serving_drain(serving *s, uint32_t timeout_ms, serving_ended_fn *ended, voi
 {
     s->ended = ended;
     s->ended_arg = arg;
+    s->is_proxy_done = s->proxy == NULL;
     mux_worker_retire(s->mux);
     s->deadline = loop_now(s->loop) + timeout_ms;
     smx_server_shutdown(s->server, timeout_ms, on_server_done, s);
+    /* It is not freed so far: while there is a proxy, its end is the last. */
+    if (!s->is_proxy_done)
+        smx_proxy_shutdown(s->proxy, timeout_ms, on_proxy_done, s);
 }
 
 void serving_cut(serving *s)
@@ -238,8 +280,12 @@ void serving_free(serving *s)
     if (s == NULL)
         return;
     smx_server_free(s->server);
+    smx_proxy_free(s->proxy);
     mux_worker_free(s->mux);
+    for (size_t i = 0; s->contexts != NULL && i < s->generation->config->listener_count; i++)
+        smx_client_tls_free(s->contexts[i]);
     generation_free(s->generation);
+    free(s->contexts);
     free(s->listeners);
     free(s->addresses);
     free(s->indices);

@@ -1,5 +1,5 @@
-/* One generation on one worker: its server, the listeners, its part of the multiplexer. On the loop's
- * thread, or before that runs. */
+/* One generation on one worker: its server, its transparent proxy, the listeners, its part of the
+ * multiplexer. On the loop's thread, or before that runs. */
 #ifndef APP_SERVING_H
 #define APP_SERVING_H
 
@@ -27,15 +27,20 @@ struct serving {
     list_node node; /* the owner's */
     generation *generation;
     smx_server *server;
+    smx_proxy *proxy; /* NULL: no listener is one */
     mux_worker *mux;
     smx_loop *loop;
     const smx_middleware *middleware[SERVING_MIDDLEWARE];
     const smx_hook *hooks[SERVING_HOOKS];
     smx_listener_options *listeners; /* the configuration's, with ports that are known by now */
     char (*addresses)[SERVING_LISTEN_TEXT];
-    size_t *indices; /* in the server, of each listener of the configuration; SIZE_MAX: not here */
-    uint64_t deadline; /* of a drain, by the loop's clock; UINT64_MAX: none */
+    size_t *indices; /* in server or proxy, of each listener of the configuration; SIZE_MAX: not
+                        here */
+    smx_client_tls **contexts;   /* towards the upstream of each, where it is a proxy with TLS */
+    size_t counts[CONFIG_MODES]; /* listeners of each mode so far */
+    uint64_t deadline;           /* of a drain, by the loop's clock; UINT64_MAX: none */
     bool is_server_done;
+    bool is_proxy_done;
     bool is_mux_done;
     bool is_dismissed;
     serving_ended_fn *ended;
@@ -59,5 +64,14 @@ void serving_drain(serving *s, uint32_t timeout_ms, serving_ended_fn *ended, voi
 void serving_cut(serving *s);
 /* NULL is nothing. */
 void serving_free(serving *s);
+
+/* ---- serving_proxy.c ---- */
+
+/* Makes the proxy, if some listener is one. */
+SMX_MUST_USE int serving_open_proxy(serving *s, const serving_options *o, problem *p);
+/* A listener of the proxy: `l` as it would be for a server. `kept`: the previous generation's listener
+ * whose socket is taken over, or SIZE_MAX. Text as smx_proxy_listen's. */
+SMX_MUST_USE int serving_listen_proxy(serving *s, const serving_options *o, size_t nth, size_t kept,
+                                      char *text);
 
 #endif

@@ -113,8 +113,8 @@ int64_t upstreams_offset_of(const yaml_entry *at, const char *key)
     return entry == NULL ? at->offset : entry->offset;
 }
 
-static void check_tls_files(config_reader *reader, const yaml_entry *at,
-                            const upstream_options *options)
+void upstreams_check_tls_files(config_reader *reader, const yaml_entry *at,
+                               const upstream_options *options)
 {
     problem p;
     tls_client *client = NULL;
@@ -134,14 +134,20 @@ static void check_tls_files(config_reader *reader, const yaml_entry *at,
     tls_client_free(client);
 }
 
-static void check_addresses(config_reader *reader, const yaml_entry *at,
+void upstreams_check_source(config_reader *reader, const yaml_entry *at,
                             const upstream_options *options)
 {
     smx_address address;
-    smx_path path;
     if (options->source != NULL && smx_address_parse(slice_of_text(options->source), &address) != 0)
         problems_error(reader->problems, upstreams_offset_of(at, "source"),
                        "expected a local address such as 192.0.2.1, found `%s`", options->source);
+}
+
+static void check_addresses(config_reader *reader, const yaml_entry *at,
+                            const upstream_options *options)
+{
+    smx_path path;
+    upstreams_check_source(reader, at, options);
     if (options->rewrite_from != NULL &&
         smx_mailbox_parse(slice_of_text(options->rewrite_from), 0, &path) != 0)
         problems_error(reader->problems, upstreams_offset_of(at, "rewrite_from"),
@@ -164,7 +170,7 @@ static void read_upstream(config_reader *reader, const yaml_entry *at, upstream_
     upstreams_check_security(reader, at, options);
     check_addresses(reader, at, options);
     if (reader->problems->errors == errors)
-        check_tls_files(reader, at, options);
+        upstreams_check_tls_files(reader, at, options);
 }
 
 static upstream_options *add(config_reader *reader)
@@ -321,6 +327,8 @@ void upstreams_write_verify(config_writer *writer, const void *target)
 void upstreams_write(config_writer *writer, const void *target)
 {
     const config *c = target;
+    if (c->upstream_count == 0)
+        return;
     writer_key(writer, "upstreams");
     writer_end(writer);
     writer->depth++;

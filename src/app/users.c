@@ -293,8 +293,8 @@ void users_check_name(config_reader *reader, const yaml_node *name)
 static bool is_trusted(const config *c, smx_slice name)
 {
     for (size_t i = 0; i < c->listener_count; i++) {
-        for (size_t j = 0; j < c->listeners[i].trust_count; j++) {
-            if (slice_equal(c->listeners[i].trust[j].user, name))
+        for (size_t j = 0; j < c->listeners[i].smtp.trust_count; j++) {
+            if (slice_equal(c->listeners[i].smtp.trust[j].user, name))
                 return true;
         }
     }
@@ -389,5 +389,7 @@ void users_write_upstreams(config_writer *writer, const void *target)
 void users_write(config_writer *writer, const void *target)
 {
     const config *c = target;
+    if (c->user_count == 0)
+        return;
     writer_items(writer, "users", &level_user, c->users, c->user_count, sizeof(*c->users));
 }

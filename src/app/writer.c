@@ -101,6 +101,8 @@ void writer_level(config_writer *writer, const config_level *level, const void *
     for (size_t i = 0; i < level->count; i++) {
         const config_key *key = &level->keys[i];
         const void *place = (const char *)target + key->offset;
+        if (key->applies != NULL && !key->applies(target))
+            continue;
         if (key->kind == KEY_LATER || (key->kind == KEY_CUSTOM && key->write == NULL) ||
             is_absent(key, place))
             continue;

@@ -32,7 +32,7 @@ static void app_config__every_key_of_a_listener_is_read(void **state)
 {
     (void)state;
     config *c = config_of(ALL_KEYS);
-    const smx_listener_options *l = &c->listeners[0];
+    const smx_listener_options *l = &c->listeners[0].smtp;
     assert_int_equal(c->listener_count, 1);
     assert_int_equal(l->version, SMX_LISTENER_VERSION);
     assert_string_equal(l->listen, "[::1]:2525");
@@ -151,9 +151,9 @@ static void app_config__absent_keys_have_their_defaults(void **state)
     assert_int_equal(c->drain_timeout_ms, 30000);
     assert_string_equal(c->store, "memory:");
     assert_int_equal(c->log.level, SMX_LOG_INFO);
-    assert_int_equal(c->listeners[0].auth, SMX_AUTH_REQUIRED);
-    assert_int_equal(c->listeners[0].max_size, 25 << 20);
-    assert_int_equal(c->listeners[0].idle_timeout_ms, 300000);
+    assert_int_equal(c->listeners[0].smtp.auth, SMX_AUTH_REQUIRED);
+    assert_int_equal(c->listeners[0].smtp.max_size, 25 << 20);
+    assert_int_equal(c->listeners[0].smtp.idle_timeout_ms, 300000);
     assert_int_equal(c->upstreams[0].max_connections, 20);
     assert_int_equal(c->upstreams[0].limits.count, 0);
     assert_int_equal(c->upstreams[0].pace_ms, 5000);
@@ -169,7 +169,7 @@ static void app_config__a_listener_that_trusts_needs_no_auth(void **state)
     (void)state;
     config *c = config_of("listeners: [{listen: '127.0.0.1:0', trust: {127.0.0.1: u}}]\n" UPSTREAMS
                           "users: [{email: u, upstreams: [one]}]\n");
-    assert_int_equal(c->listeners[0].auth, SMX_AUTH_OFF);
+    assert_int_equal(c->listeners[0].smtp.auth, SMX_AUTH_OFF);
     config_free(c);
 }
 
@@ -191,13 +191,13 @@ static void app_config__scram_needs_that_every_user_can(void **state)
 {
     (void)state;
     config *c = config_of(LISTENERS UPSTREAMS USERS);
-    assert_false(c->listeners[0].no_scram);
+    assert_false(c->listeners[0].smtp.no_scram);
     config_free(c);
     c = config_of(LISTENERS UPSTREAMS
                   "users: [{email: u, password: p, upstreams: [one]}, {email: v, password: "
                   "'$y$j9T$C7lbj0RwnEPSrHiiE337L.$ZPstNsdTCgW9uioh6Ffx4FWOGgypsdWI1MF4IWoUDP4', "
                   "upstreams: [one]}]\n");
-    assert_true(c->listeners[0].no_scram);
+    assert_true(c->listeners[0].smtp.no_scram);
     config_free(c);
 }
 
@@ -277,7 +277,7 @@ static void app_config__print_loads_again_and_prints_the_same(void **state)
     char *second = print_of(c);
     assert_string_equal(first, second);
     assert_int_equal(c->users[0].plan.choice_count, 4);
-    assert_int_equal(c->listeners[0].trust_count, 2);
+    assert_int_equal(c->listeners[0].smtp.trust_count, 2);
     config_free(c);
     free(first);
     free(second);

@@ -101,13 +101,11 @@ static const mistake MISTAKES[] = {
      "listeners: [{listen: 'mail.example:25', allow_insecure_auth: true}]\n" UPSTREAMS USERS,
      "1:22: expected an address of this machine, such as 0.0.0.0:587 or [::]:587, found "
      "`mail.example:25`\n"},
-    {"proxy_is_later", LISTENER("allow_insecure_auth: true, mode: proxy, upstream: x"),
-     "1:64: `mode` is not in this version\n1:77: `upstream` is not in this version\n"},
-    {"passthrough_is_later", LISTENER("allow_insecure_auth: true, tls: passthrough"),
-     "1:69: `passthrough` is not in this version; expected `off`, `starttls`, `required` or "
-     "`implicit`\n"},
-    {"bare_newline_pass_is_later", LISTENER("allow_insecure_auth: true, bare_newline: pass"),
-     "1:78: `pass` is not in this version; expected `reject` or `normalize`\n"},
+    {"passthrough_of_a_multiplexer", LISTENER("allow_insecure_auth: true, tls: passthrough"),
+     "1:64: `tls: passthrough` needs `mode: proxy`, which has a server behind it\n"},
+    {"bare_newline_pass_of_a_multiplexer",
+     LISTENER("allow_insecure_auth: true, bare_newline: pass"),
+     "1:64: `bare_newline: pass` needs `mode: proxy`; expected `reject` or `normalize`\n"},
     {"tls_without_certificates", LISTENER("tls: starttls"),
      "1:37: `tls: starttls` needs `certificates: [{cert: FILE, key: FILE}]`\n"},
     {"certificate_without_key", LISTENER("certificates: [{cert: /dev/null}]"),

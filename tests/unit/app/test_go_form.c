@@ -19,11 +19,11 @@ static void app_go_form__loads_with_the_go_programs_defaults(void **state)
     config *c = config_of(GO_FILE(""));
     assert_true(c->is_go_form);
     assert_int_equal(c->listener_count, 1);
-    assert_string_equal(c->listeners[0].listen, "0.0.0.0:1020");
-    assert_int_equal(c->listeners[0].tls, SMX_LISTENER_CLEAR);
-    assert_int_equal(c->listeners[0].auth, SMX_AUTH_REQUIRED);
-    assert_true(c->listeners[0].allow_insecure_auth);
-    assert_int_equal(c->listeners[0].max_recipients, 1000);
+    assert_string_equal(c->listeners[0].smtp.listen, "0.0.0.0:1020");
+    assert_int_equal(c->listeners[0].smtp.tls, SMX_LISTENER_CLEAR);
+    assert_int_equal(c->listeners[0].smtp.auth, SMX_AUTH_REQUIRED);
+    assert_true(c->listeners[0].smtp.allow_insecure_auth);
+    assert_int_equal(c->listeners[0].smtp.max_recipients, 1000);
     assert_int_equal(c->upstream_count, 2);
     assert_string_equal(c->upstreams[0].name, "localhost:1026");
     assert_string_equal(c->upstreams[0].url, "smtp://localhost:1026");
@@ -72,7 +72,7 @@ static void app_go_form__a_listener_of_the_file_stays(void **state)
 {
     (void)state;
     config *c = config_of(LISTENERS GO_FILE(""));
-    assert_string_equal(c->listeners[0].listen, "127.0.0.1:0");
+    assert_string_equal(c->listeners[0].smtp.listen, "127.0.0.1:0");
     config_free(c);
 }
 
@@ -141,7 +141,7 @@ static void app_go_form__print_is_our_form(void **state)
     c = config_of(text);
     assert_false(c->is_go_form);
     assert_string_equal(c->upstreams[1].rewrite_from, "me@example.com");
-    assert_true(c->listeners[0].allow_insecure_auth);
+    assert_true(c->listeners[0].smtp.allow_insecure_auth);
     config_free(c);
     free(text);
 }

@@ -271,7 +271,7 @@ static void service__what_cannot_be_prepared_leaves_the_old_one(void **state)
     site *s = *state;
     problem p = {0};
     config *c = load(s, 1);
-    smx_listener_options *bad = &c->listeners[0];
+    smx_listener_options *bad = &c->listeners[0].smtp;
     bad->listen = "192.0.2.77:2525";
     assert_true(service_reload(s->service, c, &p) < 0);
     assert_non_null(strstr(p.text, "does not have the address"));
