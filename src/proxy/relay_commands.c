@@ -399,7 +399,7 @@ size_t relay_state_command(relay *r, smx_slice in, relay_event *event)
     relay_input input = {0};
     size_t used = 0;
     if (in.len == 0 || relay_cut_line(r, in, &input.line, &used) != RELAY_LINE_WHOLE)
-        return 0;
+        return used;
     input.has_more = in.len > used;
     relay_read_command(slice_to(input.line, used - 2), &input.command);
     if (!r->spoken && input.command.verb == SMX_VERB_UNKNOWN &&
@@ -426,7 +426,7 @@ size_t relay_state_dialogue(relay *r, smx_slice in, relay_event *event)
     smx_slice line;
     size_t used = 0;
     if (in.len == 0 || relay_cut_line(r, in, &line, &used) != RELAY_LINE_WHOLE)
-        return 0;
+        return used;
     relay_command(event, RELAY_KIND_AUTH, line);
     event->secret = true;
     relay_await(r, RELAY_KIND_AUTH, 0);
@@ -443,7 +443,7 @@ size_t relay_state_orphan(relay *r, smx_slice in, relay_event *event)
     bool last;
     (void)event;
     if (in.len == 0 || relay_cut_line(r, in, &input.line, &used) != RELAY_LINE_WHOLE)
-        return 0;
+        return used;
     smx_command_parse(slice_to(input.line, used - 2), &input.command);
     if (r->series_refused && is_bdat(&input, &size, &last))
         relay_skip_chunk(r, size, last);

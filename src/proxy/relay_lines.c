@@ -9,6 +9,7 @@ relay_line relay_cut_line(relay *r, smx_slice in, smx_slice *line, size_t *used)
     bool whole = end < in.len;
     if ((whole ? end + 1 : in.len) > RELAY_LINE_MAX) {
         relay_close(r, RELAY_SAY(LONG_LINE));
+        *used = in.len;
         return RELAY_LINE_BAD;
     }
     r->scanned = whole ? 0 : in.len;
@@ -16,6 +17,7 @@ relay_line relay_cut_line(relay *r, smx_slice in, smx_slice *line, size_t *used)
         return RELAY_LINE_PARTIAL;
     if (end == 0 || slice_find(slice_to(in, end), '\r') != end - 1) {
         relay_close(r, RELAY_SAY(BARE_NEWLINE));
+        *used = in.len;
         return RELAY_LINE_BAD;
     }
     r->client_since = r->now;

@@ -231,7 +231,7 @@ void relay_progress(relay *r, size_t octets);
 /* ---- relay_lines.c ---- */
 
 typedef enum relay_line { RELAY_LINE_PARTIAL, RELAY_LINE_WHOLE, RELAY_LINE_BAD } relay_line;
-/* BAD: the client was told, and the session is over. */
+/* `used` stays 0 when it is PARTIAL. BAD: the client was told, and the session is over. */
 relay_line relay_cut_line(relay *r, smx_slice in, smx_slice *line, size_t *used);
 /* As smx_command_parse, but never taking for unknown what some server might take for known. */
 void relay_read_command(smx_slice line, smx_command *command);
