@@ -52,26 +52,29 @@ int relay_new(const relay_options *options, uint64_t now, relay **out)
     return 0;
 }
 
-void relay_free(relay *r)
+static void free_buffers(relay *r)
 {
-    if (r == NULL)
-        return;
     buffer_free(&r->said);
     buffer_free(&r->own);
     buffer_free(&r->line);
     buffer_free(&r->scratch);
     buffer_free(&r->refusal);
+}
+
+void relay_free(relay *r)
+{
+    if (r == NULL)
+        return;
+    free_buffers(r);
     free(r);
 }
 
 void relay_trim(relay *r)
 {
-    if (r->wait_count > 0 || r->asking || r->line_waits || r->state != RELAY_STATE_COMMAND)
+    if (relay_has_waits(r) || r->asking || r->cause != RELAY_CAUSE_NONE || r->skip_line ||
+        r->chunking || r->state != RELAY_STATE_COMMAND)
         return;
-    buffer_free(&r->said);
-    buffer_free(&r->own);
-    buffer_free(&r->scratch);
-    buffer_free(&r->refusal_text);
+    free_buffers(r);
 }
 
 void relay_set_xclient(relay *r, smx_slice attributes)
