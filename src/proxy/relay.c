@@ -6,11 +6,6 @@
 #include "base/checked.h"
 #include "proxy/relay_machine.h"
 
-enum {
-    DEFAULT_IDLE_MS = 300000,
-    DEFAULT_UPSTREAM_MS = 600000, /* RFC 5321 section 4.5.3.2.6, the longest a client waits */
-};
-
 const char *relay_kind_text(relay_kind kind)
 {
     static const char *const texts[] = {
@@ -31,6 +26,12 @@ const smx_reply relay_replies[RELAY_REPLY_COUNT] = {
 
 /* ---- life ---- */
 
+/* Behind a port that is in TLS from its first octet nothing is read at all. */
+static bool is_sealed(const relay_options *o)
+{
+    return o->client_tls == RELAY_TLS_PASSED && o->upstream_tls == RELAY_TLS_IMPLICIT;
+}
+
 int relay_new(const relay_options *options, uint64_t now, relay **out)
 {
     relay *r = calloc(1, sizeof(*r));
@@ -38,32 +39,42 @@ int relay_new(const relay_options *options, uint64_t now, relay **out)
         return SMX_E_NOMEM;
     r->options = options;
     r->now = r->client_since = r->upstream_since = now;
+    r->stalled_since = UINT64_MAX;
     r->client_tls = options->client_tls == RELAY_TLS_IMPLICIT;
     r->upstream_tls = options->upstream_tls == RELAY_TLS_IMPLICIT;
-    relay_await(r, RELAY_KIND_BANNER);
+    if (is_sealed(options)) {
+        r->raw_due = true;
+        relay_enter(r, RELAY_STATE_RAW);
+    } else {
+        relay_await(r, RELAY_KIND_BANNER, 0);
+    }
     *out = r;
     return 0;
+}
+
+static void free_buffers(relay *r)
+{
+    buffer_free(&r->said);
+    buffer_free(&r->own);
+    buffer_free(&r->line);
+    buffer_free(&r->scratch);
+    buffer_free(&r->refusal);
 }
 
 void relay_free(relay *r)
 {
     if (r == NULL)
         return;
-    buffer_free(&r->said);
-    buffer_free(&r->own);
-    buffer_free(&r->scratch);
-    buffer_free(&r->refusal_text);
+    free_buffers(r);
     free(r);
 }
 
 void relay_trim(relay *r)
 {
-    if (r->wait_count > 0 || r->asking || r->line_waits || r->state != RELAY_STATE_COMMAND)
+    if (relay_has_waits(r) || r->asking || r->cause != RELAY_CAUSE_NONE || r->skip_line ||
+        r->chunking || r->state != RELAY_STATE_COMMAND)
         return;
-    buffer_free(&r->said);
-    buffer_free(&r->own);
-    buffer_free(&r->scratch);
-    buffer_free(&r->refusal_text);
+    free_buffers(r);
 }
 
 void relay_set_xclient(relay *r, smx_slice attributes)
@@ -85,34 +96,48 @@ void relay_set_verified(relay *r, bool verified)
 
 void relay_enter(relay *r, relay_state state)
 {
+    if (r->state == RELAY_STATE_DEAF)
+        return;
     r->state = (uint8_t)state;
+    r->cause = RELAY_CAUSE_NONE;
     r->scanned = 0;
+}
+
+void relay_hang_up(relay *r)
+{
+    r->close_due = true;
+    r->asking = false;
+    relay_enter(r, RELAY_STATE_DEAF);
 }
 
 void relay_fail(relay *r)
 {
     r->failed = true;
-    r->close_due = true;
-    relay_enter(r, RELAY_STATE_DEAF);
+    relay_hang_up(r);
 }
 
 void relay_close(relay *r, const smx_reply *reply)
 {
-    relay_say(r, reply);
-    r->close_due = true;
-    relay_enter(r, RELAY_STATE_DEAF);
+    if (r->state != RELAY_STATE_DEAF && r->state != RELAY_STATE_RAW)
+        relay_say(r, reply);
+    relay_hang_up(r);
+}
+
+int relay_queue(relay *r, relay_own own, smx_slice octets)
+{
+    own.len = (uint16_t)octets.len;
+    int error = buffer_reserve(&r->own, sizeof(own) + octets.len);
+    if (error == 0)
+        error = buffer_append(&r->own, slice_of((const char *)&own, sizeof(own)));
+    return error == 0 ? buffer_append(&r->own, octets) : error;
 }
 
 void relay_send_own(relay *r, relay_kind kind, smx_slice line)
 {
-    assert(buffer_length(&r->own) == 0);
-    if (buffer_append(&r->own, line) != 0) {
-        relay_fail(r);
+    if (relay_is_lost(r))
         return;
-    }
-    r->own_kind = (uint8_t)kind;
-    r->own_changed = false;
-    relay_await(r, kind);
+    if (relay_queue(r, (relay_own){(uint8_t)kind, .own = true, .waits = true}, line) != 0)
+        relay_fail(r);
 }
 
 void relay_command(relay_event *event, relay_kind kind, smx_slice text)
@@ -125,29 +150,48 @@ void relay_command(relay_event *event, relay_kind kind, smx_slice text)
 void relay_reset(relay *r)
 {
     r->in_transaction = false;
-    r->discarding = false;
     r->prdr = false;
+    r->binary = false;
     r->added_refused = false;
-    r->chunking = false;
-    r->by_chunks = false;
-    r->began_upstream = false;
-    r->to_encode = false;
     r->recipients = 0;
 }
 
-/* Replies of the machine's own keep their order; those that the upstream owes never come. */
+void relay_forget(relay *r)
+{
+    relay_drop(r);
+    r->discarding = false;
+    r->chunking = false;
+    r->series_refused = false;
+}
+
+bool relay_is_lost(const relay *r)
+{
+    return r->upstream_gone || r->given_up;
+}
+
 void relay_cut(relay *r)
 {
-    uint8_t count = r->wait_count;
-    r->wait_count = 0;
-    for (uint8_t i = 0; i < count; i++) {
-        relay_wait w = r->waits[(r->first_wait + i) % RELAY_WAITS];
-        if (w.kind == RELAY_KIND_LOCAL)
-            r->waits[(r->first_wait + r->wait_count++) % RELAY_WAITS] = w;
-    }
-    r->cut_due = !r->upstream_gone;
+    relay_forgive(r);
+    r->cut_due = r->cut_due || !r->upstream_gone;
     r->upstream_gone = true;
+    r->ready_due = false;
+    r->asking = r->asking && r->state == RELAY_STATE_COMMAND;
+    if (r->secure_due == RELAY_UPSTREAM + 1)
+        r->secure_due = 0;
     buffer_clear(&r->own);
+}
+
+void relay_cut_later(relay *r)
+{
+    r->given_up = true;
+    buffer_clear(&r->own);
+}
+
+void relay_drop(relay *r)
+{
+    bool in_series = r->chunking && relay_is_filtered(r) && !r->series_refused && !r->discarding;
+    r->drop_due = r->drop_due || in_series || r->state == RELAY_STATE_DATA_IN ||
+                  r->state == RELAY_STATE_CHUNK_IN || r->state == RELAY_STATE_JUDGED;
 }
 
 bool relay_asks(const relay *r, smx_hook_phase phase)
@@ -164,13 +208,19 @@ bool relay_is_filtered(const relay *r)
 
 /* ---- feeding ---- */
 
+/* The queue may empty its buffer, but the octets stay where they are until it is written again. */
 static bool give_own(relay *r, relay_event *event)
 {
-    if (buffer_length(&r->own) == 0)
+    relay_own own;
+    if (buffer_length(&r->own) == 0 || !relay_has_room(r))
         return false;
-    relay_command(event, r->own_kind, buffer_slice(&r->own));
-    event->own = !r->own_changed;
-    buffer_clear(&r->own);
+    smx_slice queue = buffer_slice(&r->own);
+    memcpy(&own, queue.data, sizeof(own));
+    relay_command(event, own.kind, slice_of(queue.data + sizeof(own), own.len));
+    event->own = own.own;
+    buffer_consume(&r->own, sizeof(own) + own.len);
+    if (own.waits)
+        relay_await_many(r, own.kind, own.own ? 1 : relay_final_replies(r));
     return true;
 }
 
@@ -196,16 +246,30 @@ static bool give_secure(relay *r, relay_event *event)
 
 static bool give_close(relay *r, relay_event *event)
 {
-    return r->close_due && (r->failed || r->wait_count == 0) &&
-           give_flag(&r->close_due, RELAY_CLOSE, event);
+    if (r->closed || (!r->failed && r->wait_count > 0) ||
+        !give_flag(&r->close_due, RELAY_CLOSE, event))
+        return false;
+    r->closed = true;
+    return true;
+}
+
+static bool owes_replies(const relay *r)
+{
+    for (uint8_t i = 0; i < r->wait_count; i++)
+        if (r->waits[(r->first_wait + i) % RELAY_WAITS].kind != RELAY_KIND_LOCAL)
+            return true;
+    return false;
 }
 
 static bool give_due(relay *r, relay_event *event)
 {
+    if (r->given_up && !r->upstream_gone && !owes_replies(r))
+        relay_cut(r);
     return give_flag(&r->cut_due, RELAY_CUT_UPSTREAM, event) ||
            give_flag(&r->drop_due, RELAY_DROPPED, event) || give_own(r, event) ||
            relay_give_local(r, event) || give_flag(&r->ready_due, RELAY_BODY_READY, event) ||
-           give_secure(r, event) || give_close(r, event);
+           give_flag(&r->raw_due, RELAY_PASSTHROUGH, event) || give_secure(r, event) ||
+           give_close(r, event);
 }
 
 static relay_state_fn *const states[] = {
@@ -227,110 +291,89 @@ size_t relay_feed(relay *r, relay_side side, uint64_t now, smx_slice in, relay_e
     return used;
 }
 
+static bool line_is_waiting(const relay *r)
+{
+    switch ((relay_cause)r->cause) {
+    case RELAY_CAUSE_NONE:
+        return false;
+    case RELAY_CAUSE_ROOM:
+        return !relay_has_room(r);
+    case RELAY_CAUSE_REPLIES:
+        return relay_has_waits(r);
+    case RELAY_CAUSE_GREETING:
+        return r->greeting != RELAY_GREETING_DONE && !r->skip_line &&
+               (r->greeting != RELAY_GREETING_NONE || r->wait_count > 0);
+    case RELAY_CAUSE_DECISION:
+        return r->asking && r->decided == 0;
+    }
+    return false;
+}
+
 bool relay_is_waiting(const relay *r, relay_side side)
 {
     if (side == RELAY_UPSTREAM)
-        return r->asking && r->state == RELAY_STATE_LOCKED;
+        return r->asking && r->decided == 0 && r->state == RELAY_STATE_LOCKED;
     return r->state == RELAY_STATE_LOCKED || r->state == RELAY_STATE_JUDGED ||
-           (r->state == RELAY_STATE_COMMAND && r->line_waits);
-}
-
-/* ---- decisions ---- */
-
-static void decide_line(relay *r, const relay_decision *d)
-{
-    if (!d->is_changed)
-        return;
-    buffer_clear(&r->scratch);
-    if (buffer_append(&r->scratch, d->line) != 0)
-        relay_fail(r);
-}
-
-int relay_decide(relay *r, const relay_decision *d)
-{
-    r->decided = (uint8_t)(1 + d->kind);
-    r->own_changed = d->is_changed;
-    if (d->kind == RELAY_PASS)
-        decide_line(r, d);
-    else if (d->kind == RELAY_REFUSE)
-        relay_say(r, &d->reply);
-    else if (d->kind == RELAY_DISCONNECT)
-        relay_close(r, &d->reply);
-    if (d->kind == RELAY_REFUSE)
-        r->skip_line = true;
-    return r->failed ? SMX_E_NOMEM : 0;
-}
-
-static bool is_sendable(smx_slice mailbox)
-{
-    smx_path path;
-    return smx_mailbox_parse(mailbox, SMX_PATH_UTF8, &path) == 0;
-}
-
-int relay_add_recipient(relay *r, smx_slice mailbox)
-{
-    if (!is_sendable(mailbox))
-        return SMX_E_INVALID;
-    if (r->discarding || !relay_has_room(r) || r->upstream_gone)
-        return SMX_E_STATE;
-    int error = buffer_printf(&r->own, "RCPT TO:<%.*s>\r\n", (int)mailbox.len, mailbox.data);
-    if (error != 0)
-        return error;
-    r->own_kind = RELAY_KIND_OWN_RCPT;
-    r->own_changed = false;
-    relay_await(r, RELAY_KIND_OWN_RCPT);
-    return 0;
+           (r->state == RELAY_STATE_COMMAND && line_is_waiting(r));
 }
 
 /* ---- the outside ---- */
 
+/* What the client said before is forgotten (RFC 3207 section 4.2); the upstream keeps at most a
+ * transaction of it. */
+static void client_secured(relay *r, int error)
+{
+    if (error != 0) {
+        relay_cut(r);
+        relay_hang_up(r);
+        return;
+    }
+    r->client_tls = true;
+    r->client_since = r->now;
+    relay_enter(r, RELAY_STATE_COMMAND);
+    if (r->in_transaction)
+        relay_send_own(r, RELAY_KIND_OWN_RSET, SMX_SLICE("RSET\r\n"));
+    relay_reset(r);
+    relay_forget(r);
+}
+
 void relay_secured(relay *r, relay_side side, uint64_t now, int error, bool verified)
 {
     r->now = now;
-    if (side == RELAY_UPSTREAM) {
+    if (r->state == RELAY_STATE_DEAF)
+        return;
+    if (side == RELAY_UPSTREAM)
         relay_greeting_secured(r, error, verified);
-        return;
-    }
-    if (error != 0) {
-        relay_fail(r);
-        return;
-    }
-    /* What the client said before is forgotten (RFC 3207 section 4.2); the upstream keeps at most a
-     * transaction of it. */
-    r->client_tls = true;
-    r->client_since = now;
-    relay_enter(r, RELAY_STATE_COMMAND);
-    if (r->in_transaction && !r->discarding)
-        relay_send_own(r, RELAY_KIND_OWN_RSET, SMX_SLICE("RSET\r\n"));
-    relay_reset(r);
+    else
+        client_secured(r, error);
 }
 
+/* One that has said 421 has told the client all. */
 static void upstream_ended(relay *r)
 {
-    if (r->upstream_gone)
+    bool was_cut = r->upstream_gone;
+    if (was_cut)
         return;
-    bool owes = r->wait_count > 0 || r->state != RELAY_STATE_COMMAND;
-    bool silent = r->state == RELAY_STATE_RAW || r->state == RELAY_STATE_DEAF;
+    relay_drop(r);
     relay_cut(r);
     r->cut_due = false;
-    r->drop_due = r->state == RELAY_STATE_DATA_IN || r->state == RELAY_STATE_CHUNK_IN ||
-                  r->state == RELAY_STATE_JUDGED;
-    (void)owes;
-    if (silent)
-        r->close_due = true;
+    if (r->goodbye)
+        relay_hang_up(r);
     else
         relay_close(r, RELAY_SAY(UPSTREAM_LOST));
 }
 
-/* A client that has sent all it wants to say may still read: what it is owed is waited for. */
+/* A client that has said all it wants to may still read: what it is owed is waited for, but nobody
+ * gets a message that has no end. */
 static void client_ended(relay *r)
 {
-    bool mid_body = r->state != RELAY_STATE_COMMAND && r->state != RELAY_STATE_LOCKED &&
-                    r->state != RELAY_STATE_DEAF;
+    bool is_whole = r->state == RELAY_STATE_COMMAND || r->state == RELAY_STATE_LOCKED ||
+                    r->state == RELAY_STATE_DEAF;
     r->client_gone = true;
-    r->close_due = true;
-    r->failed = mid_body || r->upstream_gone;
-    relay_enter(r, RELAY_STATE_DEAF);
+    relay_drop(r);
+    if (!is_whole || r->chunking || r->greeting == RELAY_GREETING_TLS)
+        relay_cut(r);
+    relay_hang_up(r);
 }
 
 void relay_ended(relay *r, relay_side side)
@@ -343,48 +386,16 @@ void relay_ended(relay *r, relay_side side)
 
 int relay_shutdown(relay *r, const smx_reply *reply)
 {
+    relay_drop(r);
     relay_cut(r);
     relay_close(r, reply);
     return r->failed ? SMX_E_NOMEM : 0;
 }
 
-/* ---- time ---- */
-
-static bool waits_for_upstream(const relay *r)
-{
-    return r->wait_count > 0 && !r->upstream_gone;
-}
-
-static uint64_t or_default(uint32_t ms, uint64_t otherwise)
-{
-    return ms == 0 ? otherwise : ms;
-}
-
-uint64_t relay_deadline(const relay *r)
-{
-    const relay_options *o = r->options;
-    uint64_t latest = r->client_since > r->upstream_since ? r->client_since : r->upstream_since;
-    if (r->state == RELAY_STATE_JUDGED && !waits_for_upstream(r))
-        return UINT64_MAX; /* the owner's time */
-    if (waits_for_upstream(r))
-        return latest + or_default(o->upstream_timeout_ms, DEFAULT_UPSTREAM_MS);
-    return latest + or_default(o->idle_timeout_ms, DEFAULT_IDLE_MS);
-}
-
-void relay_expire(relay *r, uint64_t now)
-{
-    r->now = now;
-    if (now < relay_deadline(r) || r->close_due)
-        return;
-    const smx_reply *why = waits_for_upstream(r) ? RELAY_SAY(UPSTREAM_SILENT) : RELAY_SAY(IDLE);
-    relay_cut(r);
-    relay_close(r, why);
-}
-
 void relay_get_info(const relay *r, relay_info *info)
 {
     *info = (relay_info){
-        .in_transaction = r->in_transaction,
+        .in_transaction = r->in_transaction || r->discarding,
         .receiving = r->state >= RELAY_STATE_DATA && r->state <= RELAY_STATE_CHUNK_REST,
         .authenticated = r->authenticated,
         .client_tls = r->client_tls,

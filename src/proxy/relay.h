@@ -22,7 +22,8 @@ typedef enum relay_tls {
     RELAY_TLS_OFFERED,  /* to the client; towards the upstream: used where it is offered */
     RELAY_TLS_REQUIRED, /* of the client before anything else; of the upstream likewise */
     RELAY_TLS_IMPLICIT, /* the connection is in TLS before the machine begins */
-    RELAY_TLS_PASSED,   /* the client's STARTTLS goes upstream, and then octets pass unread */
+    RELAY_TLS_PASSED, /* the client's STARTTLS goes upstream, and then octets pass unread. Where the
+                           upstream's is IMPLICIT they do from the first one */
 } relay_tls;
 
 /* Of all sessions of a listener; must outlive them. */
@@ -144,11 +145,14 @@ typedef struct relay_decision {
                        empty: the upstream hears nothing of it and the client is told 250 */
 } relay_decision;
 
-/* Answers ASK. Texts are copied. SMX_E_NOMEM: the session is over, RELAY_CLOSE follows. */
+/* Answers ASK. Texts are copied. SMX_E_NOMEM: the session is over, RELAY_CLOSE follows. SMX_E_INVALID: the
+ * line is not one line, and nothing was decided. SMX_E_STATE: nobody asks any more, the session ended
+ * meanwhile. DISCARD means PASS at HELO and AUTH. */
 SMX_MUST_USE int relay_decide(relay *r, const relay_decision *decision);
 
-/* A further recipient, between the answer to MAIL and to DATA. If the upstream refuses it DATA is
- * refused too. SMX_E_INVALID: octets that cannot be sent. SMX_E_STATE, SMX_E_NOMEM. */
+/* A further recipient, between the answer to MAIL and to DATA, and also before relay_message_begin. If the
+ * upstream refuses it DATA is refused too. Any number of them wait for their turn. SMX_E_INVALID: octets
+ * that cannot be sent. SMX_E_STATE: too early, too late, or nobody to send to. SMX_E_NOMEM. */
 SMX_MUST_USE int relay_add_recipient(relay *r, smx_slice mailbox);
 
 /* ---- messages that the owner sends on (asks: HEADER, BODY, EOM; hold; normalize) ---- */
@@ -156,7 +160,8 @@ SMX_MUST_USE int relay_add_recipient(relay *r, smx_slice mailbox);
 /* A held message is to go: `size` octets. BODY_READY, or a REPLY and DROPPED, follow. */
 SMX_MUST_USE int relay_message_begin(relay *r, uint64_t size);
 /* Turns octets into pieces of the wire, dot-stuffed or behind BDAT; as smx_client_session_body.
- * SMX_E_PROTOCOL for a bare CR, LF or NUL: nothing more may be sent, relay_message_refuse. */
+ * SMX_E_PROTOCOL for a bare CR, LF or NUL: nothing more may be sent, relay_message_refuse. SMX_E_AGAIN: too
+ * many chunks are unanswered, once more when the upstream has replied. SMX_E_STATE: nobody wants it. */
 SMX_MUST_USE int relay_message_encode(relay *r, smx_slice in, size_t *used, smx_slice *pieces,
                                       size_t capacity, size_t *count);
 /* No more octets follow: the dot, or BDAT LAST, goes out as a COMMAND or OCTETS event. */
@@ -170,10 +175,15 @@ SMX_MUST_USE int relay_message_refuse(relay *r, const smx_reply *reply);
 /* The handshake that SECURE asked for is over: 0, or why it failed. `verified`: the upstream's
  * certificate was right. */
 void relay_secured(relay *r, relay_side side, uint64_t now, int error, bool verified);
-/* The connection of this side has ended. The client is told of its upstream's end where it can be. */
+/* The connection of this side has ended. The client is told of its upstream's end where it can be. Octets
+ * that a client sent before its end, and that are not used yet, are lost by this: call it when they are,
+ * or when it was reset. */
 void relay_ended(relay *r, relay_side side);
 /* The machine says this and closes: a shutdown, a hook's deadline, no upstream. */
 SMX_MUST_USE int relay_shutdown(relay *r, const smx_reply *reply);
+/* The upstream takes no octets for now (its connection's buffers are full), or takes them again: until
+ * then the client is not to blame, and upstream_timeout_ms runs. */
+void relay_stalled(relay *r, uint64_t now, bool stalled);
 /* When relay_expire is to be called; UINT64_MAX: never. */
 uint64_t relay_deadline(const relay *r);
 void relay_expire(relay *r, uint64_t now);

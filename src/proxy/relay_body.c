@@ -1,196 +1,199 @@
-/* Bodies that pass as they are: DATA up to its dot, the octets of BDAT. Also the rest of those that
- * nobody gets. A body that one side could take for something else is refused where it becomes so,
- * before any octet of that leaves (DESIGN 4.13). */
+/* Bodies that pass as they are: DATA up to its dot, the octets of BDAT. A body that one side could take
+ * for something else is refused where it becomes so, before any octet of that leaves (DESIGN 4.13). */
 #include "proxy/relay_machine.h"
 
-void relay_begin_body(relay *r)
+static void begin_body(relay *r)
 {
-    r->dot = (smx_dot_decoder){0};
-    r->encoder = (smx_dot_encoder){0};
-    r->refusal = (smx_reply){0};
-    r->to_encode = r->began_upstream = r->chunk_refused = false;
-    r->body_since = r->now;
-    r->body_octets = 0;
+    r->body = (relay_body){.is_binary = r->binary};
+    r->part_refused = false;
+    r->refusal_count = 0;
+    buffer_clear(&r->refusal);
 }
 
-/* Replies to the whole message: LMTP has one for each recipient. */
-static uint16_t final_replies(const relay *r)
+void relay_data_taken(relay *r, bool by_upstream)
 {
-    return r->options->lmtp && r->recipients > 0 ? r->recipients : 1;
-}
-
-void relay_data_taken(relay *r)
-{
-    bool local = r->discarding || r->options->hold;
-    relay_begin_body(r);
-    if (!local) {
-        r->began_upstream = true;
-        if (!relay_is_filtered(r))
-            relay_await_many(r, RELAY_KIND_MESSAGE, final_replies(r));
+    begin_body(r);
+    if (by_upstream) {
+        r->body.began = r->body.encodes = true;
+        relay_await_many(r, RELAY_KIND_MESSAGE, relay_final_replies(r));
     }
-    r->to_encode = r->began_upstream;
-    if (r->discarding)
+    if (r->discarding) {
+        r->refusal_count = relay_final_replies(r);
         relay_enter(r, RELAY_STATE_DATA_REST);
-    else
+    } else {
         relay_enter(r, relay_is_filtered(r) ? RELAY_STATE_DATA_IN : RELAY_STATE_DATA);
+    }
 }
 
 void relay_chunk_begin(relay *r, uint64_t size, bool last)
 {
     if (!r->chunking)
-        relay_begin_body(r);
-    r->remaining = size;
-    r->last_chunk = last;
+        begin_body(r);
     r->chunking = !last;
-    r->by_chunks = true;
-    r->chunk_local = r->discarding;
+    r->body.remaining = size;
+    r->body.last = last;
+    r->body.by_chunks = true;
     if (r->discarding) {
+        r->refusal_count = last ? relay_final_replies(r) : 1;
         relay_enter(r, RELAY_STATE_CHUNK_REST);
     } else if (relay_is_filtered(r)) {
+        r->body.encodes = !r->options->hold;
         relay_enter(r, RELAY_STATE_CHUNK_IN);
     } else {
+        r->body.began = true;
         relay_await_many(r, last ? RELAY_KIND_LAST_CHUNK : RELAY_KIND_CHUNK,
-                         last ? final_replies(r) : 1);
+                         last ? relay_final_replies(r) : 1);
         relay_enter(r, RELAY_STATE_CHUNK);
     }
 }
 
-/* ---- as it came ---- */
+/* ---- where a body becomes faulty ---- */
 
-static bool is_fatal(const relay *r, uint8_t faults)
+bool relay_is_fatal(const relay *r, uint8_t faults)
 {
-    return faults != 0 && r->options->bare_newline == SMX_BARE_NEWLINE_REJECT;
-}
-
-/* Octets from the start of `in` up to the end of data, or up to the piece with a fault. */
-static size_t pass_dots(relay *r, smx_slice in)
-{
-    size_t used = 0;
-    while (used < in.len && !r->dot.done) {
-        smx_dot_decoder before = r->dot;
-        smx_slice piece;
-        size_t step = smx_dot_decode(&r->dot, slice_from(in, used), &piece);
-        if (is_fatal(r, r->dot.faults)) {
-            r->dot = before;
-            break;
-        }
-        used += step;
+    switch (r->options->bare_newline) {
+    case SMX_BARE_NEWLINE_PASS:
+        return false;
+    case SMX_BARE_NEWLINE_NORMALIZE:
+        return (faults & SMX_FAULT_NUL) != 0;
+    default:
+        return faults != 0;
     }
-    return used;
 }
+
+/* A CR at the end is faulty or not by what follows it: it is none of the octets that are known to be
+ * right, as is one before the octet that shows the fault. */
+static size_t before_cr(smx_slice in, size_t count, bool found)
+{
+    return found && count > 0 && in.data[count - 1] == '\r' ? count - 1 : count;
+}
+
+size_t relay_faultless_dots(const relay *r, smx_slice in)
+{
+    smx_dot_decoder decoder = r->body.dot;
+    size_t count = 0;
+    bool found = false;
+    while (count < in.len && !decoder.done && !found) {
+        smx_slice piece;
+        size_t used = smx_dot_decode(&decoder, slice_of(in.data + count, 1), &piece);
+        found = relay_is_fatal(r, decoder.faults);
+        count += found ? 0 : used;
+    }
+    return before_cr(in, count, found);
+}
+
+size_t relay_faultless_octets(const relay *r, smx_slice in)
+{
+    smx_newline_check check = r->body.check;
+    size_t count = 0;
+    while (count < in.len) {
+        smx_newline_check_feed(&check, slice_of(in.data + count, 1));
+        if (relay_is_fatal(r, check.faults))
+            break;
+        count++;
+    }
+    return before_cr(in, count, count < in.len);
+}
+
+/* ---- as it came ---- */
 
 static void give_octets(relay *r, smx_slice text, relay_event *event)
 {
-    r->client_since = r->now;
+    relay_progress(r, text.len);
     event->type = RELAY_OCTETS;
     event->side = RELAY_UPSTREAM;
     event->text = text;
 }
 
-size_t relay_state_data(relay *r, smx_slice in, relay_event *event)
+/* A CR that ends what is here stays until its LF is seen: a server that ends a body at CR alone never
+ * sees one that does not end it. */
+static smx_slice without_last_cr(const relay *r, smx_slice in)
 {
-    if (in.len == 0)
-        return 0;
-    size_t used = pass_dots(r, in);
-    if (used == 0) {
-        relay_refuse_body(r, RELAY_SAY(BARE_IN_BODY));
-        return 0;
-    }
-    give_octets(r, slice_to(in, used), event);
-    if (r->dot.done) {
-        if (r->wait_count == 0) /* it was answered before its end */
-            relay_reset(r);
-        relay_enter(r, RELAY_STATE_COMMAND);
+    bool held = in.len > 0 && in.data[in.len - 1] == '\r' && relay_is_fatal(r, SMX_FAULT_BARE_CR);
+    return held ? slice_to(in, in.len - 1) : in;
+}
+
+/* Octets from the start of `in` up to the end of data. */
+static size_t pass_dots(relay *r, smx_slice in)
+{
+    size_t used = 0;
+    while (used < in.len && !r->body.dot.done) {
+        smx_slice piece;
+        used += smx_dot_decode(&r->body.dot, slice_from(in, used), &piece);
+        r->body.tail = body_tail_add(r->body.tail, piece);
     }
     return used;
 }
 
-static size_t of_chunk(const relay *r, smx_slice in)
+size_t relay_state_data(relay *r, smx_slice in, relay_event *event)
 {
-    return in.len < r->remaining ? in.len : (size_t)r->remaining;
+    const relay_body before = r->body;
+    in = without_last_cr(r, in);
+    if (in.len == 0)
+        return 0;
+    size_t used = pass_dots(r, in);
+    if (relay_is_fatal(r, r->body.dot.faults)) {
+        r->body = before;
+        used = pass_dots(r, slice_to(in, relay_faultless_dots(r, in)));
+        if (used == 0) {
+            relay_refuse_body(r, RELAY_SAY(BARE_IN_BODY));
+            return 0;
+        }
+    }
+    give_octets(r, slice_to(in, used), event);
+    if (r->body.dot.done)
+        relay_enter(r, RELAY_STATE_COMMAND);
+    return used;
+}
+
+/* The octets of a chunk that may go. A CR that ends the last chunk of all is a fault. */
+static smx_slice faultless_part(relay *r, smx_slice in)
+{
+    smx_newline_check check = r->body.check;
+    if (r->body.is_binary)
+        return in;
+    smx_newline_check_feed(&check, in);
+    if (r->body.last && in.len == r->body.remaining)
+        smx_newline_check_end(&check);
+    if (!relay_is_fatal(r, check.faults)) {
+        r->body.check = check;
+        return in;
+    }
+    size_t count = relay_faultless_octets(r, in);
+    smx_slice part = slice_to(in, count);
+    if (count == in.len) /* the CR at its end is the fault */
+        part = slice_to(in, count - 1);
+    smx_newline_check_feed(&r->body.check, part);
+    return part;
 }
 
 size_t relay_state_chunk(relay *r, smx_slice in, relay_event *event)
 {
-    size_t used = of_chunk(r, in);
-    if (used > 0)
-        give_octets(r, slice_to(in, used), event);
-    r->remaining -= used;
-    if (r->remaining == 0)
+    if (r->body.remaining == 0) {
         relay_enter(r, RELAY_STATE_COMMAND);
-    return used;
+        return 0;
+    }
+    if (in.len > r->body.remaining)
+        in = slice_to(in, (size_t)r->body.remaining);
+    if (in.len < r->body.remaining && !r->body.is_binary)
+        in = without_last_cr(r, in);
+    if (in.len == 0)
+        return 0;
+    in = faultless_part(r, in);
+    if (in.len == 0) {
+        relay_refuse_body(r, RELAY_SAY(BARE_IN_BODY));
+        return 0;
+    }
+    r->body.remaining -= in.len;
+    give_octets(r, in, event);
+    if (r->body.remaining == 0)
+        relay_enter(r, RELAY_STATE_COMMAND);
+    return in.len;
 }
 
 size_t relay_state_raw(relay *r, smx_slice in, relay_event *event)
 {
-    if (!r->raw_told) {
-        r->raw_told = true;
-        event->type = RELAY_PASSTHROUGH;
-        return 0;
-    }
     if (in.len > 0)
         give_octets(r, in, event);
     return in.len;
-}
-
-/* ---- what nobody gets ---- */
-
-void relay_refuse_body(relay *r, const smx_reply *reply)
-{
-    r->refusal = *reply;
-    buffer_clear(&r->refusal_text);
-    if (buffer_append(&r->refusal_text, reply->text) != 0) {
-        relay_fail(r);
-        return;
-    }
-    r->refusal.text = buffer_slice(&r->refusal_text);
-    r->chunk_local = true;
-    if (r->began_upstream || r->state == RELAY_STATE_DATA || r->state == RELAY_STATE_CHUNK)
-        relay_cut(r);
-    relay_enter(r, r->by_chunks ? RELAY_STATE_CHUNK_REST : RELAY_STATE_DATA_REST);
-}
-
-/* Where the upstream has a part of what was refused it was given up. */
-void relay_finish_refused(relay *r)
-{
-    const smx_reply *reply = r->refusal.code != 0 ? &r->refusal : RELAY_SAY(TAKEN);
-    uint16_t count = final_replies(r);
-    for (uint16_t i = 0; i < count; i++)
-        relay_say(r, reply);
-    if (!r->upstream_gone && r->in_transaction && !r->discarding)
-        relay_send_own(r, RELAY_KIND_OWN_RSET, SMX_SLICE("RSET\r\n"));
-    relay_reset(r);
-    if (r->state != RELAY_STATE_DEAF)
-        relay_enter(r, r->upstream_gone ? RELAY_STATE_ORPHAN : RELAY_STATE_COMMAND);
-}
-
-size_t relay_state_data_rest(relay *r, smx_slice in, relay_event *event)
-{
-    size_t used = 0;
-    (void)event;
-    while (used < in.len && !r->dot.done) {
-        smx_slice piece;
-        used += smx_dot_decode(&r->dot, slice_from(in, used), &piece);
-    }
-    if (used > 0)
-        r->client_since = r->now;
-    if (r->dot.done)
-        relay_finish_refused(r);
-    return used;
-}
-
-size_t relay_state_chunk_rest(relay *r, smx_slice in, relay_event *event)
-{
-    size_t used = of_chunk(r, in);
-    (void)event;
-    r->remaining -= used;
-    if (r->remaining > 0)
-        return used;
-    if (r->chunk_local && r->last_chunk)
-        relay_finish_refused(r);
-    else if (r->chunk_local)
-        relay_say(r, r->refusal.code != 0 ? &r->refusal : RELAY_SAY(TAKEN));
-    if (r->state == RELAY_STATE_CHUNK_REST)
-        relay_enter(r, RELAY_STATE_COMMAND);
-    return used;
 }

@@ -9,9 +9,10 @@ static bool wants_tls(const relay *r)
     return (tls == RELAY_TLS_OFFERED || tls == RELAY_TLS_REQUIRED) && !r->upstream_tls;
 }
 
-static bool is_needed(const relay *r)
+/* A client that goes at once needs no greeting. */
+static bool is_needed(const relay *r, const smx_command *command)
 {
-    return wants_tls(r) || r->xclient.len > 0;
+    return (wants_tls(r) || r->xclient.len > 0) && command->verb != SMX_VERB_QUIT;
 }
 
 static bool is_hello(const smx_command *command)
@@ -20,36 +21,31 @@ static bool is_hello(const smx_command *command)
 }
 
 /* Our EHLO, or the client's own line where it is one: with it go its octets. */
-static void send_hello(relay *r)
+static int send_hello(relay *r, const smx_command *command, smx_slice line)
 {
-    relay_send_own(r, RELAY_KIND_OWN_HELLO, buffer_slice(&r->scratch));
-    r->greeting = RELAY_GREETING_HELLO;
-}
-
-static int write_hello(relay *r, const smx_command *command, smx_slice line)
-{
-    const char *verb = r->options->lmtp ? "LHLO" : "EHLO";
+    const relay_own own = {RELAY_KIND_OWN_HELLO, .own = true, .waits = true};
     smx_slice name = command->verb == SMX_VERB_HELO ? command->argument : r->options->hostname;
-    buffer_clear(&r->scratch);
     r->own_hello = is_hello(command);
+    r->greeting = RELAY_GREETING_HELLO;
     if (is_hello(command))
-        return buffer_append(&r->scratch, line);
-    return buffer_printf(&r->scratch, "%s %.*s\r\n", verb, (int)name.len, name.data);
+        return relay_queue(r, own, line);
+    buffer_clear(&r->scratch);
+    int error = buffer_append_text(&r->scratch, r->options->lmtp ? "LHLO " : "EHLO ");
+    if (error == 0)
+        error = buffer_append(&r->scratch, name);
+    if (error == 0)
+        error = buffer_append_text(&r->scratch, "\r\n");
+    return error == 0 ? relay_queue(r, own, buffer_slice(&r->scratch)) : error;
 }
 
-bool relay_greet(relay *r, const smx_command *command, smx_slice line, relay_event *event)
+bool relay_greet(relay *r, const smx_command *command, smx_slice line)
 {
-    (void)event;
-    if (r->greeting == RELAY_GREETING_NONE && !is_needed(r))
-        r->greeting = RELAY_GREETING_DONE;
-    if (r->greeting == RELAY_GREETING_DONE)
+    if (r->greeting == RELAY_GREETING_DONE ||
+        (r->greeting == RELAY_GREETING_NONE && !is_needed(r, command)))
         return true;
-    if (r->greeting != RELAY_GREETING_NONE || r->wait_count > 0)
-        return false;
-    if (write_hello(r, command, line) != 0)
+    if (r->greeting == RELAY_GREETING_NONE && r->wait_count == 0 &&
+        send_hello(r, command, line) != 0)
         relay_fail(r);
-    else
-        send_hello(r);
     return false;
 }
 
@@ -81,15 +77,9 @@ static void pass_hello(relay *r, const smx_reply_lines *reply, relay_event *even
     event->type = RELAY_REPLY;
     event->kind = RELAY_KIND_HELLO;
     r->skip_line = true;
-    if (reply->code / 100 != 2) {
-        r->greeting = RELAY_GREETING_NONE;
-        return;
-    }
-    is_done(r);
-    r->esmtp = true;
-    event->text = relay_filter_hello(r, reply);
-    if (event->text.len == 0)
-        relay_fail(r);
+    r->greeting = reply->code / 100 == 2 ? RELAY_GREETING_DONE : RELAY_GREETING_NONE;
+    if (reply->code / 100 == 2)
+        relay_pass_hello(r, reply, event);
 }
 
 static void hello_refused(relay *r, const smx_reply_lines *reply, relay_event *event)
@@ -127,6 +117,8 @@ static void starttls_answered(relay *r, const smx_reply_lines *reply)
         r->secure_due = RELAY_UPSTREAM + 1;
     } else if (r->options->upstream_tls == RELAY_TLS_REQUIRED) {
         give_up(r, RELAY_SAY(UPSTREAM_CLEAR));
+    } else if (r->xclient.len > 0 && (r->offered & SMX_EXT_XCLIENT) != 0) {
+        send_xclient(r);
     } else {
         is_done(r);
     }
@@ -148,14 +140,15 @@ void relay_greeting_reply(relay *r, const relay_wait *w, const smx_reply_lines *
 /* Behind TLS the client's EHLO goes on as the first one; where XCLIENT is due it is ours once more. */
 void relay_greeting_secured(relay *r, int error, bool verified)
 {
+    r->greeting = RELAY_GREETING_DONE;
     if (error != 0) {
-        relay_cut(r);
-        r->cut_due = true;
-        relay_close(r, RELAY_SAY(UPSTREAM_TLS));
+        give_up(r, RELAY_SAY(UPSTREAM_TLS));
         return;
     }
     r->upstream_tls = true;
     r->upstream_verified = verified;
+    r->upstream_since = r->now;
     r->offered = 0;
-    r->greeting = r->xclient.len > 0 ? RELAY_GREETING_NONE : RELAY_GREETING_DONE;
+    if (r->xclient.len > 0)
+        r->greeting = RELAY_GREETING_NONE;
 }

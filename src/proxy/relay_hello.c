@@ -24,14 +24,14 @@ static bool is_registered(smx_slice keyword)
 #undef RELAY_KEYWORD
             SMX_SLICE("EXPN"),
         SMX_SLICE("NO-SOLICITING"), /* RFC 3865 */
+        SMX_SLICE("MTRK"),          /* RFC 3885 */
         SMX_SLICE("CONPERM"),       /* RFC 4141 */
         SMX_SLICE("CONNEG"),
-        SMX_SLICE("FUTURERELEASE"), /* RFC 4865 */
-        SMX_SLICE("RRVS"),          /* RFC 7293 */
-        SMX_SLICE("UTF8SMTP"),      /* RFC 5336 */
         SMX_SLICE("SUBMITTER"),     /* RFC 4405 */
-        SMX_SLICE("CHECKPOINT"),    /* RFC 1845 */
-        SMX_SLICE("ATRN"),          /* RFC 2645 */
+        SMX_SLICE("FUTURERELEASE"), /* RFC 4865 */
+        SMX_SLICE("UTF8SMTP"),      /* RFC 5336 */
+        SMX_SLICE("RRVS"),          /* RFC 7293 */
+        SMX_SLICE("PRDR"),          /* draft-hall-prdr */
     };
     for (size_t i = 0; i < sizeof(keywords) / sizeof(keywords[0]); i++)
         if (slice_equal_nocase(keyword, keywords[i]))
@@ -53,67 +53,121 @@ static bool passes(const relay *r, smx_slice keyword)
         return r->options->client_tls == RELAY_TLS_PASSED;
     if (slice_equal_nocase(keyword, SMX_SLICE("AUTH")))
         return relay_offers_auth(r);
-    if (slice_equal_nocase(keyword, SMX_SLICE("XCLIENT")))
+    if (slice_equal_nocase(keyword, SMX_SLICE("XCLIENT")) ||
+        slice_equal_nocase(keyword, SMX_SLICE("XFORWARD")))
         return r->may_xclient;
     return is_registered(keyword) || is_configured(r, keyword);
 }
 
-/* Some TLS of this session ends here. */
-static bool ends_tls(const relay *r)
+bool relay_ends_tls(const relay *r)
 {
     return r->options->client_tls != RELAY_TLS_PASSED || r->upstream_tls;
 }
 
-/* The AUTH line without the mechanisms that cannot pass; all of it if there are none of these. */
-static int write_auth(relay *r, smx_slice line)
+/* The mechanisms that pass, each behind `mark`, which is a blank from the second on: the obsolete form
+ * has "AUTH=" before the first. False: none of them does. */
+static bool write_mechanisms(relay *r, smx_slice words, char mark, int *error)
 {
-    smx_slice rest = line;
     smx_slice word;
-    bool first = true;
-    int error = buffer_append_text(&r->scratch, "250-");
-    while (error == 0 && slice_cut(&rest, ' ', &word)) {
-        if (ends_tls(r) && relay_is_bound_mechanism(word))
+    bool some = false;
+    while (*error == 0 && slice_cut(&words, ' ', &word)) {
+        if (relay_is_bound_mechanism(word))
             continue;
-        if (!first)
-            error = buffer_append_char(&r->scratch, ' ');
-        if (error == 0)
-            error = buffer_append(&r->scratch, word);
-        first = false;
+        *error = buffer_append_char(&r->scratch, some ? ' ' : mark);
+        if (*error == 0)
+            *error = buffer_append(&r->scratch, word);
+        some = true;
+    }
+    return some;
+}
+
+/* The AUTH line without the mechanisms that cannot pass; nothing if there are none but these. */
+static int write_auth(relay *r, smx_slice raw)
+{
+    size_t at = buffer_length(&r->scratch);
+    size_t prefix = 4 + SMX_SLICE("AUTH").len;
+    smx_slice words = slice_to(slice_from(raw, prefix), raw.len - prefix - 2);
+    int error = buffer_append(&r->scratch, slice_to(raw, prefix));
+    if (words.len > 0 && !write_mechanisms(r, slice_from(words, 1), words.data[0], &error)) {
+        buffer_truncate(&r->scratch, at);
+        return error;
     }
     return error == 0 ? buffer_append_text(&r->scratch, "\r\n") : error;
 }
 
-static int write_line(relay *r, smx_slice line)
+static bool has_bound_mechanism(smx_slice line)
 {
-    if (slice_equal_nocase(keyword_of(line), SMX_SLICE("AUTH")))
-        return write_auth(r, line);
-    return buffer_printf(&r->scratch, "250-%.*s\r\n", (int)line.len, line.data);
+    smx_slice word;
+    while (slice_cut(&line, ' ', &word))
+        if (relay_is_bound_mechanism(word))
+            return true;
+    return false;
 }
 
-/* The last line's separator is a blank. */
-static void end_lines(relay *r)
+static int write_line(relay *r, smx_slice raw, smx_slice line, bool first)
 {
-    smx_slice text = buffer_slice(&r->scratch);
-    size_t last = slice_find_last(slice_to(text, text.len - 2), '\n');
-    size_t start = last == text.len - 2 ? 0 : last + 1;
-    r->scratch.data[r->scratch.start + start + 3] = ' ';
+    bool is_auth = !first && slice_equal_nocase(keyword_of(line), SMX_SLICE("AUTH"));
+    if (is_auth && relay_ends_tls(r) && has_bound_mechanism(line))
+        return write_auth(r, raw);
+    return buffer_append(&r->scratch, raw);
 }
 
-smx_slice relay_filter_hello(relay *r, const smx_reply_lines *reply)
+static int write_starttls(relay *r, const smx_reply_lines *reply)
+{
+    int error = buffer_append(&r->scratch, slice_to(reply->raw, 3));
+    return error == 0 ? buffer_append_text(&r->scratch, "-STARTTLS\r\n") : error;
+}
+
+/* All lines but the last bear a hyphen. A line of its code alone gets its separator. */
+static int mark_lines(relay *r)
+{
+    buffer *b = &r->scratch;
+    for (size_t at = b->start; at < b->end;) {
+        smx_slice rest = slice_of(b->data + at, b->end - at);
+        size_t end = slice_find(rest, '\n') + 1;
+        bool last = end == rest.len;
+        if (rest.data[3] != '\r') {
+            b->data[at + 3] = last ? ' ' : '-';
+        } else if (!last) {
+            if (buffer_append_char(b, '\0') != 0)
+                return SMX_E_NOMEM;
+            memmove(b->data + at + 4, b->data + at + 3, b->end - 1 - (at + 3));
+            b->data[at + 3] = '-';
+            end++;
+        }
+        at += end;
+    }
+    return 0;
+}
+
+static int filter_hello(relay *r, const smx_reply_lines *reply)
 {
     size_t at = 0;
     smx_slice line;
-    bool first = true;
     int error = 0;
     buffer_clear(&r->scratch);
-    for (; error == 0 && smx_reply_next_line(reply, &at, &line); first = false)
-        if (first || passes(r, keyword_of(line)))
-            error = first ? buffer_printf(&r->scratch, "250-%.*s\r\n", (int)line.len, line.data)
-                          : write_line(r, line);
+    while (error == 0) {
+        size_t start = at;
+        if (!smx_reply_next_line(reply, &at, &line))
+            break;
+        if (start == 0 || passes(r, keyword_of(line)))
+            error = write_line(r, slice_to(slice_from(reply->raw, start), at - start), line,
+                               start == 0);
+    }
     if (error == 0 && relay_offers_starttls(r))
-        error = buffer_append_text(&r->scratch, "250-STARTTLS\r\n");
-    if (error != 0)
-        return (smx_slice){0};
-    end_lines(r);
-    return buffer_slice(&r->scratch);
+        error = write_starttls(r, reply);
+    return error == 0 ? mark_lines(r) : error;
+}
+
+void relay_pass_hello(relay *r, const smx_reply_lines *reply, relay_event *event)
+{
+    smx_capabilities capabilities;
+    smx_capabilities_parse(reply, &capabilities);
+    r->offered = capabilities.extensions;
+    if (filter_hello(r, reply) != 0) {
+        event->type = RELAY_NONE;
+        relay_fail(r);
+        return;
+    }
+    event->text = buffer_slice(&r->scratch);
 }

@@ -4,19 +4,24 @@
  *   relay_commands.c  a row for each command: its rules, and what it does
  *   relay_lines.c     where a command line ends
  *   relay_replies.c   what an upstream's reply means, by what it answers
+ *   relay_decide.c    what the owner says
+ *   relay_time.c      deadlines
  *   relay_waits.c     the replies that are awaited, in order, the machine's own among them
  *   relay_greeting.c  EHLO, STARTTLS and XCLIENT of our own before the client's first command
  *   relay_hello.c     what passes of an EHLO reply
  *   relay_auth.c      whether AUTH is offered
  *   relay_body.c      DATA and BDAT that pass as they are
+ *   relay_rest.c      what is left of bodies that nobody gets
  *   relay_message.c   messages that the owner sends on
  */
 #ifndef PROXY_RELAY_MACHINE_H
 #define PROXY_RELAY_MACHINE_H
 
 #include "base/buffer.h"
+#include "proto/body_lines.h"
 #include "proxy/relay.h"
 #include "proxy/relay_replies.h"
+#include "session/rate.h"
 
 /* What the client's octets are; one function for each (relay.c). */
 #define RELAY_STATE_MAP(X)                                                                         \
@@ -49,97 +54,151 @@ typedef enum relay_greeting {
     RELAY_GREETING_DONE,  /* or there is no need of it */
 } relay_greeting;
 
+/* What stands beside an awaited reply; bits. */
+enum relay_wait_flag {
+    RELAY_WAIT_PRDR = 1,      /* MAIL asked for a reply for each recipient (draft-hall-prdr) */
+    RELAY_WAIT_BINARY = 2,    /* MAIL said BODY=BINARYMIME */
+    RELAY_WAIT_CHUNK = 4,     /* LOCAL: to a chunk whose parts may be refused upstream */
+    RELAY_WAIT_RECIPIENT = 8, /* LOCAL: a recipient that only the client believes in */
+};
+
 /* One awaited reply. */
 typedef struct relay_wait {
     uint8_t kind;    /* relay_kind */
+    uint8_t flags;   /* bits of relay_wait_flag */
     uint16_t number; /* LOCAL: octets of its text; MESSAGE, LAST_CHUNK: replies that are left */
+    uint16_t copies; /* LOCAL: how often it is given */
 } relay_wait;
+
+/* A line of the machine's own in the queue for the upstream; its octets follow. */
+typedef struct relay_own {
+    uint8_t kind;
+    bool own;   /* false: it ends what the client began */
+    bool waits; /* its reply is awaited from when it leaves */
+    uint16_t len;
+} relay_own;
+
+/* Why the line at hand has to wait. */
+typedef enum relay_cause {
+    RELAY_CAUSE_NONE,     /* it does not: octets are needed */
+    RELAY_CAUSE_ROOM,     /* too many replies are outstanding */
+    RELAY_CAUSE_REPLIES,  /* it goes when there are none */
+    RELAY_CAUSE_GREETING, /* ours comes first */
+    RELAY_CAUSE_DECISION, /* the owner was asked */
+} relay_cause;
 
 enum {
     RELAY_WAITS = 32, /* commands that may be outstanding; the client's next one waits */
     RELAY_LINE_MAX = SMX_COMMAND_LINE_MAX,
 };
 
+/* The message, or chunk, that is being read. */
+typedef struct relay_body {
+    smx_dot_decoder dot; /* DATA from the client */
+    smx_dot_encoder encoder;
+    smx_newline_check check; /* BDAT from the client */
+    smx_newline_check sent;  /* BDAT to the upstream */
+    bool held_cr;            /* bare_newline: normalize */
+    body_tail tail;
+    uint64_t remaining; /* octets of the chunk */
+    bool by_chunks;     /* it came by BDAT and goes so */
+    bool last;          /* the chunk is */
+    bool began;         /* the upstream has a part of it */
+    bool encodes;       /* relay_message_encode may be called */
+    bool is_binary;     /* BODY=BINARYMIME: octets mean nothing */
+    session_rate rate;
+} relay_body;
+
 struct relay {
     const relay_options *options;
     uint64_t now;
     uint64_t client_since;   /* of the client's last progress */
     uint64_t upstream_since; /* of the upstream's */
+    uint64_t stalled_since;  /* the upstream takes no octets; UINT64_MAX: it does */
     uint8_t state;           /* relay_state */
     uint8_t greeting;        /* relay_greeting */
+    uint8_t cause;           /* relay_cause */
 
     /* What is known of the session. */
     bool client_tls;
     bool upstream_tls;
     bool upstream_verified;
     bool may_xclient;
-    bool esmtp;
+    bool spoken;    /* the client's first command was understood */
     bool own_hello; /* our own greeting is the client's EHLO, as it came */
     bool authenticated;
     bool upstream_gone; /* cut, or ended */
+    bool given_up;      /* the upstream hears nothing more, but owes replies to what it heard */
+    bool goodbye;       /* its last reply was 421 */
     bool client_gone;
-    bool in_transaction;
-    bool discarding;        /* the transaction is nobody's: the machine answers all of it */
-    bool prdr;              /* MAIL asked for a reply for each recipient (draft-hall-prdr) */
-    bool added_refused;     /* a recipient that a hook added was not taken */
-    bool chunking;          /* within a series of BDAT */
-    bool last_chunk;        /* the chunk that is read is the last */
-    bool chunk_local;       /* the chunk's reply is not the upstream's */
-    bool chunk_refused;     /* a chunk of our own was */
-    bool by_chunks;         /* the message came by BDAT and goes so */
-    bool began_upstream;    /* the upstream has a part of the message */
-    bool to_encode;         /* relay_message_encode may be called */
-    uint16_t recipients;    /* taken */
     smx_extensions offered; /* by the upstream's last EHLO reply */
 
-    /* What is due, in this order. */
+    /* The transaction as the replies that were given tell it. */
+    bool in_transaction;
+    bool prdr;
+    bool binary;
+    bool added_refused;  /* a recipient that a hook added was not taken */
+    uint16_t recipients; /* taken, as the client was told */
+
+    /* The transaction as the commands that were read tell it. */
+    bool discarding;     /* it is nobody's: the machine answers all of it */
+    bool chunking;       /* within a series of BDAT */
+    bool series_refused; /* its message is over: the rest of the series is answered here */
+
+    /* What is due. */
     uint8_t decided;    /* relay_decision_kind + 1; 0: nothing was */
-    bool asking;        /* the owner was asked about the line at hand */
+    bool asking;        /* the owner was asked, about the line at hand or about the user */
     bool skip_line;     /* the line at hand has been answered */
-    bool line_waits;    /* the line at hand waits for something other than octets */
+    bool line_changed;  /* `line` goes in its place */
     bool cut_due;       /* RELAY_CUT_UPSTREAM */
     bool drop_due;      /* RELAY_DROPPED */
     bool ready_due;     /* RELAY_BODY_READY */
+    bool raw_due;       /* RELAY_PASSTHROUGH */
     uint8_t secure_due; /* relay_side + 1 */
     bool close_due;     /* RELAY_CLOSE, when all replies have been given */
-    bool raw_told;
-    bool failed; /* out of memory */
+    bool closed;        /* it was given */
+    bool failed;        /* out of memory */
 
     relay_wait waits[RELAY_WAITS];
     uint8_t first_wait;
     uint8_t wait_count;
     smx_reply_parser parser;
-    size_t scanned;      /* octets of the client's line that bear no LF */
-    smx_dot_decoder dot; /* DATA from the client */
-    smx_dot_encoder encoder;
-    uint64_t remaining;  /* octets of the chunk */
-    uint64_t held_size;  /* of the message that is sent on by one BDAT */
-    uint64_t body_since; /* min_rate */
-    uint64_t body_octets;
-    buffer said;       /* texts of LOCAL waits */
-    buffer own;        /* commands of the machine's own, or changed lines, for the upstream */
-    buffer scratch;    /* an EHLO reply as it passes; a BDAT line */
-    uint8_t own_kind;  /* of what is in `own` */
-    bool own_changed;  /* it is the client's command, changed by a hook */
-    smx_reply refusal; /* of the message that is thrown away; code 0: none */
-    buffer refusal_text;
+    size_t scanned; /* octets of the client's line that bear no LF */
+    relay_body body;
+    buffer said;    /* texts of LOCAL waits */
+    buffer own;     /* relay_own and its octets, one after the other */
+    buffer line;    /* in place of the client's */
+    buffer scratch; /* an EHLO reply as it passes; normalized octets */
+    buffer refusal; /* of the message that is thrown away, as it goes over the wire; empty: none */
+    uint16_t refusal_count;
+    bool part_refused; /* `refusal` is the upstream's, to a chunk of our own */
+    char chunk_line[40];
     smx_slice xclient;
 };
 
 /* ---- relay.c ---- */
 
+/* DEAF is never left. */
 void relay_enter(relay *r, relay_state state);
 /* The session cannot go on: memory is missing. */
 void relay_fail(relay *r);
-/* The reply at its place in the order, then the end. */
+/* The reply at its place in the order, then the end. Where nothing can be said: the end. */
 void relay_close(relay *r, const smx_reply *reply);
+void relay_hang_up(relay *r);
 /* Sends a line of our own upstream and awaits its reply. */
 void relay_send_own(relay *r, relay_kind kind, smx_slice line);
+SMX_MUST_USE int relay_queue(relay *r, relay_own own, smx_slice octets);
 void relay_command(relay_event *event, relay_kind kind, smx_slice text);
 /* The upstream is given up, and with it all that it owes. */
 void relay_cut(relay *r);
-/* The transaction is over, or was never there. */
+/* The same when it has answered what it heard before. */
+void relay_cut_later(relay *r);
+bool relay_is_lost(const relay *r);
+/* The message that the owner gets, if there is one, is over. */
+void relay_drop(relay *r);
+/* The transaction is over, or was never there: for the replies, and for the commands. */
 void relay_reset(relay *r);
+void relay_forget(relay *r);
 bool relay_asks(const relay *r, smx_hook_phase phase);
 /* Messages go by way of the owner. */
 bool relay_is_filtered(const relay *r);
@@ -147,22 +206,35 @@ bool relay_is_filtered(const relay *r);
 /* ---- relay_waits.c ---- */
 
 bool relay_has_room(const relay *r);
-void relay_await(relay *r, relay_kind kind);
+bool relay_has_waits(const relay *r);
+bool relay_awaits(const relay *r, relay_kind kind, uint8_t flags);
+void relay_await(relay *r, relay_kind kind, uint8_t flags);
 void relay_await_many(relay *r, relay_kind kind, uint16_t number);
 /* `number` more replies like the one that was just taken come before all others. */
 void relay_await_next(relay *r, const relay_wait *w, uint16_t number);
 /* The machine's own reply, at its place. */
 void relay_say(relay *r, const smx_reply *reply);
+void relay_say_octets(relay *r, smx_slice text, uint8_t flags, uint16_t copies);
 relay_wait *relay_head(relay *r);
+relay_wait *relay_tail(relay *r);
 void relay_took(relay *r);
+void relay_take_back(relay *r);
+/* The upstream owes nothing any more; the machine's own replies stay. */
+void relay_forgive(relay *r);
 /* The reply at the head is the machine's own: gives it. */
 bool relay_give_local(relay *r, relay_event *event);
+
+/* ---- relay_time.c ---- */
+
+void relay_progress(relay *r, size_t octets);
 
 /* ---- relay_lines.c ---- */
 
 typedef enum relay_line { RELAY_LINE_PARTIAL, RELAY_LINE_WHOLE, RELAY_LINE_BAD } relay_line;
-/* BAD: the client was told, and the session is over. */
+/* `used` stays 0 when it is PARTIAL. BAD: the client was told, and the session is over. */
 relay_line relay_cut_line(relay *r, smx_slice in, smx_slice *line, size_t *used);
+/* As smx_command_parse, but never taking for unknown what some server might take for known. */
+void relay_read_command(smx_slice line, smx_command *command);
 
 /* ---- the states; they return the octets used ---- */
 
@@ -179,29 +251,45 @@ void relay_reply_passes(const relay_wait *w, const smx_reply_lines *reply, relay
 /* ---- relay_greeting.c ---- */
 
 /* True: the command may go on. False: the greeting comes first; the command stays where it is. */
-bool relay_greet(relay *r, const smx_command *command, smx_slice line, relay_event *event);
+bool relay_greet(relay *r, const smx_command *command, smx_slice line);
 void relay_greeting_reply(relay *r, const relay_wait *w, const smx_reply_lines *reply,
                           relay_event *event);
 void relay_greeting_secured(relay *r, int error, bool verified);
 
 /* ---- relay_hello.c, relay_auth.c ---- */
 
-/* The reply as the client may see it; empty when out of memory. */
-smx_slice relay_filter_hello(relay *r, const smx_reply_lines *reply);
+/* Notes what is offered, and makes the event's text what the client may see of it. */
+void relay_pass_hello(relay *r, const smx_reply_lines *reply, relay_event *event);
+/* Some TLS of this session ends here. */
+bool relay_ends_tls(const relay *r);
 bool relay_offers_starttls(const relay *r);
 bool relay_offers_auth(const relay *r);
 /* Channel binding ends where TLS ends (RFC 5929): not a mechanism that a proxy can pass. */
 bool relay_is_bound_mechanism(smx_slice mechanism);
 
-/* ---- relay_body.c, relay_message.c ---- */
+/* ---- relay_body.c ---- */
 
-void relay_begin_body(relay *r);
 /* DATA was answered 354, by the upstream or by ourselves. */
-void relay_data_taken(relay *r);
+void relay_data_taken(relay *r, bool by_upstream);
 /* BDAT's octets follow. */
 void relay_chunk_begin(relay *r, uint64_t size, bool last);
+/* Octets at the start of `in` before the first that makes the body faulty; DATA, or a chunk. */
+size_t relay_faultless_dots(const relay *r, smx_slice in);
+size_t relay_faultless_octets(const relay *r, smx_slice in);
+bool relay_is_fatal(const relay *r, uint8_t faults);
+
+/* ---- relay_rest.c ---- */
+
+/* Replies to a whole message: LMTP has one for each recipient. */
+uint16_t relay_final_replies(const relay *r);
 /* The body is faulty, or nobody wants it: the rest is read and thrown away. */
 void relay_refuse_body(relay *r, const smx_reply *reply);
+/* The same between two chunks: the next one's reply says so. */
+void relay_refuse_series(relay *r, const smx_reply *reply);
+/* The octets of a chunk that was answered, or is of a series that was refused. */
+void relay_skip_chunk(relay *r, uint64_t size, bool last);
+/* A chunk of our own was refused with these octets. */
+void relay_refuse_part(relay *r, smx_slice reply);
 /* Gives the replies at the end of a message that was refused or discarded. */
 void relay_finish_refused(relay *r);
 

@@ -24,14 +24,11 @@ static void is_own(const relay_wait *w, const smx_reply_lines *reply, relay_even
     event->text = reply->raw;
 }
 
-/* A reply that asks for more, where nobody knows what: from here on the two sides would not mean the
- * same octets. */
+/* From here on the two sides would not mean the same octets. */
 static void broken(relay *r)
 {
-    bool receiving = r->state == RELAY_STATE_DATA_IN || r->state == RELAY_STATE_CHUNK_IN ||
-                     r->state == RELAY_STATE_JUDGED;
+    relay_drop(r);
     relay_cut(r);
-    r->drop_due = receiving;
     relay_close(r, RELAY_SAY(UPSTREAM_BROKEN));
 }
 
@@ -52,60 +49,62 @@ static void reply_hello(relay *r, relay_wait *w, const smx_reply_lines *reply, r
     if (!is_yes(reply))
         return;
     relay_reset(r);
-    r->esmtp = w->kind == RELAY_KIND_HELLO;
     r->offered = 0;
-    if (!r->esmtp)
-        return;
-    smx_capabilities capabilities;
-    smx_capabilities_parse(reply, &capabilities);
-    r->offered = capabilities.extensions;
-    event->text = relay_filter_hello(r, reply);
-    if (event->text.len == 0)
-        relay_fail(r);
+    if (w->kind == RELAY_KIND_HELLO)
+        relay_pass_hello(r, reply, event);
 }
 
 static void reply_xclient(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
 {
     relay_reply_passes(w, reply, event);
-    if (reply->code == 220) {
-        relay_reset(r);
-        r->esmtp = false;
-    }
+    if (reply->code != 220)
+        return;
+    relay_reset(r);
+    r->authenticated = false;
+    r->offered = 0;
 }
 
+/* Octets behind the 220 would be taken for the first of the upstream in TLS (ATTACKS 13). */
 static void reply_starttls(relay *r, relay_wait *w, const smx_reply_lines *reply,
                            relay_event *event)
 {
     relay_reply_passes(w, reply, event);
+    r->raw_due = reply->code == 220;
     relay_enter(r, reply->code == 220 ? RELAY_STATE_RAW : RELAY_STATE_COMMAND);
 }
 
-/* 235: the owner is asked before the client hears it. */
 static void reply_auth(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
 {
     relay_reply_passes(w, reply, event);
-    if (reply->code == 235)
-        r->authenticated = true;
+    r->asking = false;
+    r->decided = 0;
+    r->authenticated = r->authenticated || reply->code == 235;
     relay_enter(r, reply->code == 334 ? RELAY_STATE_DIALOGUE : RELAY_STATE_COMMAND);
+    if (reply->code == 334 && r->client_gone)
+        relay_cut(r);
 }
 
+/* A QUIT that was refused, for its argument perhaps, ends nothing. */
 static void reply_quit(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
 {
     relay_reply_passes(w, reply, event);
-    r->close_due = true;
+    if (is_yes(reply) || reply->code == 421)
+        relay_hang_up(r);
+    else
+        relay_enter(r, RELAY_STATE_COMMAND);
 }
 
 /* ---- the transaction ---- */
 
 static void reply_mail(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
 {
-    bool prdr = r->prdr;
     relay_reply_passes(w, reply, event);
     if (!is_yes(reply))
         return;
     relay_reset(r);
     r->in_transaction = true;
-    r->prdr = prdr;
+    r->prdr = (w->flags & RELAY_WAIT_PRDR) != 0;
+    r->binary = (w->flags & RELAY_WAIT_BINARY) != 0;
 }
 
 static void reply_rcpt(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
@@ -122,13 +121,16 @@ static void reply_rset(relay *r, relay_wait *w, const smx_reply_lines *reply, re
         relay_reset(r);
 }
 
+/* A client that has gone sends no message; a body without an end is not to look like one. */
 static void reply_data(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
 {
     relay_reply_passes(w, reply, event);
-    if (reply->code == 354)
-        relay_data_taken(r);
-    else
+    if (reply->code != 354)
         relay_enter(r, RELAY_STATE_COMMAND);
+    else if (r->state == RELAY_STATE_DEAF)
+        relay_cut(r);
+    else
+        relay_data_taken(r, true);
 }
 
 /* PRDR: 353, a reply for each recipient, and one for all (draft-hall-prdr section 3). A reply may come
@@ -140,24 +142,29 @@ static void reply_message(relay *r, relay_wait *w, const smx_reply_lines *reply,
         relay_await_next(r, w, (uint16_t)(r->recipients + 1));
     else if (w->number > 1)
         relay_await_next(r, w, (uint16_t)(w->number - 1));
-    else if (r->state != RELAY_STATE_DATA && r->state != RELAY_STATE_DATA_IN)
+    else
         relay_reset(r);
 }
 
-static void reply_chunk(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
+/* Of a message that went in parts of our own the client hears what was said to the first one refused. */
+static void reply_last_chunk(relay *r, relay_wait *w, const smx_reply_lines *reply,
+                             relay_event *event)
 {
-    relay_reply_passes(w, reply, event);
-    if (!is_yes(reply))
-        r->chunking = false;
+    if (!r->part_refused) {
+        reply_message(r, w, reply, event);
+        return;
+    }
+    is_own(w, reply, event);
+    if (w->number > 1) {
+        relay_await_next(r, w, (uint16_t)(w->number - 1));
+        return;
+    }
+    relay_reset(r);
+    relay_say_octets(r, buffer_slice(&r->refusal), 0, r->refusal_count);
+    relay_send_own(r, RELAY_KIND_OWN_RSET, SMX_SLICE("RSET\r\n"));
 }
 
 /* ---- the machine's own commands ---- */
-
-static void reply_own(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
-{
-    (void)r;
-    is_own(w, reply, event);
-}
 
 static void reply_greeting(relay *r, relay_wait *w, const smx_reply_lines *reply,
                            relay_event *event)
@@ -166,39 +173,50 @@ static void reply_greeting(relay *r, relay_wait *w, const smx_reply_lines *reply
     relay_greeting_reply(r, w, reply, event);
 }
 
+/* Those who still count are recipients of a message that nobody gets. */
+static void reply_own_rset(relay *r, relay_wait *w, const smx_reply_lines *reply,
+                           relay_event *event)
+{
+    uint16_t recipients = r->discarding ? r->recipients : 0;
+    is_own(w, reply, event);
+    relay_reset(r);
+    r->recipients = recipients;
+}
+
 static void reply_own_rcpt(relay *r, relay_wait *w, const smx_reply_lines *reply,
                            relay_event *event)
 {
     is_own(w, reply, event);
-    if (is_yes(reply))
-        r->recipients++;
-    else
+    if (!is_yes(reply))
         r->added_refused = true;
 }
 
-/* 354, and the held message may go; otherwise this is the reply to the message. */
+/* 354, and the held message may go; otherwise this is the reply to the message, whose transaction the
+ * client takes for ended. */
 static void reply_own_data(relay *r, relay_wait *w, const smx_reply_lines *reply,
                            relay_event *event)
 {
+    uint16_t count = relay_final_replies(r);
     if (reply->code == 354) {
         is_own(w, reply, event);
-        r->to_encode = r->ready_due = r->began_upstream = true;
+        r->body.encodes = r->ready_due = true;
+        relay_await_many(r, RELAY_KIND_MESSAGE, count);
         return;
     }
     w->kind = RELAY_KIND_MESSAGE;
     relay_reply_passes(w, reply, event);
-    r->drop_due = true;
-    relay_reset(r);
+    relay_say_octets(r, reply->raw, 0, (uint16_t)(count - 1));
+    relay_drop(r);
     relay_enter(r, RELAY_STATE_COMMAND);
+    relay_send_own(r, RELAY_KIND_OWN_RSET, SMX_SLICE("RSET\r\n"));
 }
 
-/* The first refusal of a part stands for the client's chunk. */
 static void reply_own_chunk(relay *r, relay_wait *w, const smx_reply_lines *reply,
                             relay_event *event)
 {
     is_own(w, reply, event);
     if (!is_yes(reply))
-        r->chunk_refused = true;
+        relay_refuse_part(r, reply->raw);
 }
 
 static relay_reply_fn *const meanings[RELAY_KIND_COUNT] = {
@@ -211,8 +229,8 @@ static relay_reply_fn *const meanings[RELAY_KIND_COUNT] = {
     [RELAY_KIND_RCPT] = reply_rcpt,
     [RELAY_KIND_DATA] = reply_data,
     [RELAY_KIND_MESSAGE] = reply_message,
-    [RELAY_KIND_CHUNK] = reply_chunk,
-    [RELAY_KIND_LAST_CHUNK] = reply_message,
+    [RELAY_KIND_CHUNK] = reply_plain,
+    [RELAY_KIND_LAST_CHUNK] = reply_last_chunk,
     [RELAY_KIND_RSET] = reply_rset,
     [RELAY_KIND_QUIT] = reply_quit,
     [RELAY_KIND_XCLIENT] = reply_xclient,
@@ -221,7 +239,7 @@ static relay_reply_fn *const meanings[RELAY_KIND_COUNT] = {
     [RELAY_KIND_OWN_HELLO] = reply_greeting,
     [RELAY_KIND_OWN_STARTTLS] = reply_greeting,
     [RELAY_KIND_OWN_XCLIENT] = reply_greeting,
-    [RELAY_KIND_OWN_RSET] = reply_own,
+    [RELAY_KIND_OWN_RSET] = reply_own_rset,
     [RELAY_KIND_OWN_RCPT] = reply_own_rcpt,
     [RELAY_KIND_OWN_DATA] = reply_own_data,
     [RELAY_KIND_OWN_CHUNK] = reply_own_chunk,
@@ -230,12 +248,11 @@ static relay_reply_fn *const meanings[RELAY_KIND_COUNT] = {
 /* 3xx asks for octets: only where the machine knows which (an exception to transparency). */
 static bool is_understood(const relay *r, const relay_wait *w, uint16_t code)
 {
+    bool final = w->kind == RELAY_KIND_MESSAGE || w->kind == RELAY_KIND_LAST_CHUNK;
     if (code / 100 != 3)
-        return code / 100 != 1;
+        return true;
     return (code == 354 && (w->kind == RELAY_KIND_DATA || w->kind == RELAY_KIND_OWN_DATA)) ||
-           (code == 334 && w->kind == RELAY_KIND_AUTH) ||
-           (code == 353 && w->kind >= RELAY_KIND_MESSAGE && w->kind <= RELAY_KIND_LAST_CHUNK &&
-            r->prdr);
+           (code == 334 && w->kind == RELAY_KIND_AUTH) || (code == 353 && final && r->prdr);
 }
 
 /* Nobody asked: a server that closes may say so at any time (RFC 5321 section 3.8). */
@@ -248,15 +265,20 @@ static void unasked(relay *r, const smx_reply_lines *reply, relay_event *event)
         broken(r);
 }
 
-static void take_reply(relay *r, const smx_reply_lines *reply, relay_event *event)
+static bool begins_tls(const relay_wait *w, uint16_t code)
 {
-    relay_wait w = {.kind = RELAY_KIND_OTHER};
+    return code == 220 && (w->kind == RELAY_KIND_STARTTLS || w->kind == RELAY_KIND_OWN_STARTTLS);
+}
+
+static void take_reply(relay *r, const smx_reply_lines *reply, bool has_more, relay_event *event)
+{
+    r->goodbye = reply->code == 421;
     if (r->wait_count == 0) {
         unasked(r, reply, event);
         return;
     }
-    w = *relay_head(r);
-    if (!is_understood(r, &w, reply->code)) {
+    relay_wait w = *relay_head(r);
+    if (!is_understood(r, &w, reply->code) || (has_more && begins_tls(&w, reply->code))) {
         broken(r);
         return;
     }
@@ -264,60 +286,55 @@ static void take_reply(relay *r, const smx_reply_lines *reply, relay_event *even
     meanings[w.kind](r, &w, reply, event);
 }
 
-static bool is_asked_about_user(const relay *r, const smx_reply_lines *reply)
+/* 235: the owner is asked before the client hears it. */
+static bool asks_about_user(relay *r, const smx_reply_lines *reply, relay_event *event)
 {
-    const relay_wait *w = &r->waits[r->first_wait];
-    return r->wait_count > 0 && w->kind == RELAY_KIND_AUTH && reply->code == 235 &&
-           relay_asks(r, SMX_HOOK_AUTH) && r->decided == 0;
+    const relay_wait *w = relay_head(r);
+    if (w == NULL || w->kind != RELAY_KIND_AUTH || reply->code != 235 || r->client_gone ||
+        !relay_asks(r, SMX_HOOK_AUTH) || r->decided != 0)
+        return false;
+    event->type = r->asking ? RELAY_NONE : RELAY_ASK;
+    event->phase = SMX_HOOK_AUTH;
+    event->kind = RELAY_KIND_AUTH;
+    event->text = reply->raw;
+    r->asking = true;
+    return true;
 }
 
-/* The user has proved who he is, but the owner does not want him: the upstream believes in him, so it
- * is given up. */
-static bool user_is_refused(relay *r)
+static size_t pass_raw(relay *r, smx_slice in, relay_event *event)
 {
-    uint8_t decided = r->decided;
-    r->decided = 0;
-    r->asking = false;
-    if (decided == 0 || decided == 1 + RELAY_PASS)
-        return false;
-    r->skip_line = false;
-    relay_cut(r);
-    if (r->state != RELAY_STATE_DEAF)
-        relay_enter(r, RELAY_STATE_ORPHAN);
-    return true;
+    if (in.len == 0)
+        return 0;
+    r->upstream_since = r->now;
+    event->type = RELAY_OCTETS;
+    event->side = RELAY_CLIENT;
+    event->text = in;
+    return in.len;
 }
 
 size_t relay_upstream_octets(relay *r, smx_slice in, relay_event *event)
 {
-    if (r->state == RELAY_STATE_RAW) {
-        event->type = in.len == 0 ? RELAY_NONE : RELAY_OCTETS;
-        event->side = RELAY_CLIENT;
-        event->text = in;
-        return in.len;
-    }
+    if (r->state == RELAY_STATE_RAW)
+        return pass_raw(r, in, event);
     if (r->upstream_gone || in.len == 0)
         return in.len;
+    if (r->greeting == RELAY_GREETING_TLS) { /* in clear text, between 220 and the handshake */
+        broken(r);
+        return in.len;
+    }
     smx_reply_lines reply;
     size_t used = 0;
     int error = smx_reply_parse(&r->parser, in, &reply, &used);
     if (error == SMX_E_AGAIN)
         return 0;
     r->parser = (smx_reply_parser){0};
-    r->upstream_since = r->now;
     if (error != 0) {
         broken(r);
         return in.len;
     }
-    if (is_asked_about_user(r, &reply)) {
-        event->type = r->asking ? RELAY_NONE : RELAY_ASK;
-        event->phase = SMX_HOOK_AUTH;
-        event->kind = RELAY_KIND_AUTH;
-        event->text = reply.raw;
-        r->asking = true;
+    if (asks_about_user(r, &reply, event))
         return 0;
-    }
-    if (reply.code == 235 && relay_asks(r, SMX_HOOK_AUTH) && user_is_refused(r))
-        return in.len;
-    take_reply(r, &reply, event);
+    r->upstream_since = r->now;
+    take_reply(r, &reply, in.len > used, event);
     return used;
 }

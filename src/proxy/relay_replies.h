@@ -17,6 +17,10 @@
     X(AUTH_HIDDEN, 538, 5, 7, 11, "AUTH needs TLS")                                                \
     X(AUTH_BOUND, 504, 5, 5, 4, "channel binding does not pass a proxy")                           \
     X(BDAT_SYNTAX, 501, 5, 5, 4, "BDAT needs a size, and LAST or nothing behind it")               \
+    X(BDAT_BEGUN, 503, 5, 5, 1, "the message is being sent by BDAT")                               \
+    X(BDAT_REFUSED, 503, 5, 5, 1, "the message was refused")                                       \
+    X(HTTP, 554, 5, 5, 1, "this is not HTTP")                                                      \
+    X(NO_ARGUMENT, 501, 5, 5, 4, "no argument is allowed")                                         \
     X(NO_CHUNKING, 502, 5, 5, 1, "the mail server offers no CHUNKING")                             \
     X(NO_XCLIENT, 550, 5, 7, 0, "you may not use XCLIENT")                                         \
     X(TAKEN, 250, 2, 0, 0, "taken")                                                                \

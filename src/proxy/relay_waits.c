@@ -4,22 +4,50 @@
 
 #include "proxy/relay_machine.h"
 
-/* One place is kept for a last word of the machine's own. */
+/* Some places are kept for words of the machine's own. */
 bool relay_has_room(const relay *r)
 {
     return r->wait_count < RELAY_WAITS - 4;
 }
 
-void relay_await_many(relay *r, relay_kind kind, uint16_t number)
+/* Also of lines that are yet to leave. */
+bool relay_has_waits(const relay *r)
+{
+    return r->wait_count > 0 || buffer_length(&r->own) > 0;
+}
+
+static const relay_wait *wait_at(const relay *r, uint8_t i)
+{
+    return &r->waits[(r->first_wait + i) % RELAY_WAITS];
+}
+
+bool relay_awaits(const relay *r, relay_kind kind, uint8_t flags)
+{
+    for (uint8_t i = 0; i < r->wait_count; i++)
+        if (wait_at(r, i)->kind == kind && (wait_at(r, i)->flags & flags) == flags)
+            return true;
+    return false;
+}
+
+static void await(relay *r, relay_wait w)
 {
     if (r->wait_count == RELAY_WAITS) {
         relay_fail(r);
         return;
     }
-    if (!r->upstream_gone && r->wait_count == 0)
+    if (r->wait_count == 0)
         r->upstream_since = r->now;
-    size_t at = (size_t)(r->first_wait + r->wait_count++) % RELAY_WAITS;
-    r->waits[at] = (relay_wait){.kind = (uint8_t)kind, .number = number};
+    r->waits[(size_t)(r->first_wait + r->wait_count++) % RELAY_WAITS] = w;
+}
+
+void relay_await(relay *r, relay_kind kind, uint8_t flags)
+{
+    await(r, (relay_wait){.kind = (uint8_t)kind, .flags = flags, .number = 1});
+}
+
+void relay_await_many(relay *r, relay_kind kind, uint16_t number)
+{
+    await(r, (relay_wait){.kind = (uint8_t)kind, .number = number});
 }
 
 void relay_await_next(relay *r, const relay_wait *w, uint16_t number)
@@ -32,9 +60,21 @@ void relay_await_next(relay *r, const relay_wait *w, uint16_t number)
     r->waits[r->first_wait].number = number;
 }
 
-void relay_await(relay *r, relay_kind kind)
+static void await_local(relay *r, size_t len, uint8_t flags, uint16_t copies)
 {
-    relay_await_many(r, kind, 1);
+    if (copies == 0) {
+        buffer_truncate(&r->said, buffer_length(&r->said) - len);
+        return;
+    }
+    await(r, (relay_wait){RELAY_KIND_LOCAL, flags, (uint16_t)len, copies});
+}
+
+void relay_say_octets(relay *r, smx_slice text, uint8_t flags, uint16_t copies)
+{
+    if (text.len > UINT16_MAX || buffer_append(&r->said, text) != 0)
+        relay_fail(r);
+    else
+        await_local(r, text.len, flags, copies);
 }
 
 void relay_say(relay *r, const smx_reply *reply)
@@ -47,12 +87,17 @@ void relay_say(relay *r, const smx_reply *reply)
         return;
     }
     r->said.end += len;
-    relay_await_many(r, RELAY_KIND_LOCAL, (uint16_t)len);
+    await_local(r, len, 0, 1);
 }
 
 relay_wait *relay_head(relay *r)
 {
     return r->wait_count == 0 ? NULL : &r->waits[r->first_wait];
+}
+
+relay_wait *relay_tail(relay *r)
+{
+    return r->wait_count == 0 ? NULL : &r->waits[(r->first_wait + r->wait_count - 1) % RELAY_WAITS];
 }
 
 void relay_took(relay *r)
@@ -62,6 +107,23 @@ void relay_took(relay *r)
     r->wait_count--;
 }
 
+void relay_take_back(relay *r)
+{
+    assert(r->wait_count > 0);
+    r->wait_count--;
+}
+
+void relay_forgive(relay *r)
+{
+    uint8_t count = r->wait_count;
+    r->wait_count = 0;
+    for (uint8_t i = 0; i < count; i++) {
+        relay_wait w = *wait_at(r, i);
+        if (w.kind == RELAY_KIND_LOCAL)
+            r->waits[(size_t)(r->first_wait + r->wait_count++) % RELAY_WAITS] = w;
+    }
+}
+
 static uint16_t code_of(smx_slice text)
 {
     return (uint16_t)((text.data[0] - '0') * 100 + (text.data[1] - '0') * 10 + text.data[2] - '0');
@@ -69,14 +131,20 @@ static uint16_t code_of(smx_slice text)
 
 bool relay_give_local(relay *r, relay_event *event)
 {
-    const relay_wait *w = relay_head(r);
+    relay_wait *w = relay_head(r);
     if (w == NULL || w->kind != RELAY_KIND_LOCAL)
         return false;
+    bool refused = (w->flags & RELAY_WAIT_CHUNK) != 0 && r->part_refused;
+    smx_slice text = slice_to(buffer_slice(&r->said), w->number);
     event->type = RELAY_REPLY;
     event->kind = RELAY_KIND_LOCAL;
-    event->own = true;
-    event->text = slice_to(buffer_slice(&r->said), w->number);
+    event->own = !refused;
+    event->text = refused ? buffer_slice(&r->refusal) : text;
     event->code = code_of(event->text);
+    if ((w->flags & RELAY_WAIT_RECIPIENT) != 0 && r->recipients < UINT16_MAX)
+        r->recipients++;
+    if (--w->copies > 0)
+        return true;
     buffer_consume(&r->said, w->number);
     relay_took(r);
     return true;

@@ -31,7 +31,7 @@ SERVER_REFUSE(data)
 static void begin_body(smx_server_session *s)
 {
     memset(&s->body, 0, sizeof s->body);
-    s->body_rate = (server_rate){0};
+    s->body_rate = (session_rate){0};
 }
 
 SERVER_PROCEED(data)
@@ -153,29 +153,12 @@ static void fail_body(smx_server_session *s, smx_reset_reason reason)
 
 /* ---- Handing on ---- */
 
-/* Every CR and LF that does not belong to a CRLF becomes one; a CR at the end is held back. */
-static int normalize(smx_server_session *s, smx_slice piece)
-{
-    static const smx_slice crlf = SMX_SLICE("\r\n");
-    int error = 0;
-    buffer_clear(&s->scratch);
-    for (size_t i = 0; i < piece.len && error == 0; i++) {
-        char c = piece.data[i];
-        bool paired = s->body.after_cr && c == '\n';
-        if (s->body.after_cr || c == '\n')
-            error = buffer_append(&s->scratch, crlf);
-        s->body.after_cr = c == '\r';
-        if (error == 0 && c != '\r' && c != '\n' && !paired)
-            error = buffer_append_char(&s->scratch, c);
-    }
-    return error;
-}
-
 /* Gives the BODY event for a piece that is free of faults, as far as the size allows. */
 static void hand_on(smx_server_session *s, smx_slice piece, smx_server_event *event)
 {
     if (normalizes(s) && !s->transaction.binary) {
-        if (normalize(s, piece) != 0) {
+        buffer_clear(&s->scratch);
+        if (body_lines_normalize(&s->body.after_cr, piece, &s->scratch) != 0) {
             session_server_nomem(s);
             return;
         }
@@ -203,7 +186,7 @@ static void progress(smx_server_session *s, size_t used)
 {
     if (used > 0)
         s->timer_start = s->now;
-    session_server_rate_add(&s->body_rate, s->now, used);
+    session_rate_add(&s->body_rate, s->now, used);
 }
 
 void session_server_end_body(smx_server_session *s, const smx_reply *replies, size_t count)
@@ -247,19 +230,6 @@ static void end_refused(smx_server_session *s)
     session_server_reply_deferred(s);
 }
 
-static void remember_tail(smx_server_session *s, smx_slice piece)
-{
-    for (size_t i = piece.len > 4 ? piece.len - 4 : 0; i < piece.len; i++)
-        s->body.tail = s->body.tail << 8 | (unsigned char)piece.data[i];
-}
-
-/* CR CR LF . CR LF: others on the way here may take this for text, and what follows for the rest
- * of the message. It is not listened to. */
-static bool ends_doubtfully(const smx_server_session *s)
-{
-    return (s->body.tail & 0xffffff) == ('\r' << 16 | '\r' << 8 | '\n');
-}
-
 /* ---- DATA ---- */
 
 /* Octets at the start of `in` that the decoder can take without a fatal fault. */
@@ -298,7 +268,7 @@ size_t session_server_state_data(smx_server_session *s, smx_slice in, smx_server
     }
     s->body.decoder = decoder;
     progress(s, used);
-    remember_tail(s, piece);
+    s->body.tail = body_tail_add(s->body.tail, piece);
     hand_on(s, piece, event);
     return used;
 }
@@ -312,14 +282,14 @@ size_t session_server_state_data_rest(smx_server_session *s, smx_slice in, smx_s
         size_t step = smx_dot_decode(&s->body.decoder, slice_from(in, used), &piece);
         if (step == 0 && piece.len == 0)
             break;
-        remember_tail(s, piece);
+        s->body.tail = body_tail_add(s->body.tail, piece);
         used += step;
     }
     progress(s, used);
     if (!s->body.decoder.done)
         return used;
     end_refused(s);
-    if (ends_doubtfully(s))
+    if (body_tail_is_doubtful(s->body.tail)) /* it is not listened to any more */
         session_server_close(s, SMX_CLOSE_PROTOCOL, NULL);
     return used;
 }
@@ -357,7 +327,7 @@ static void end_chunk(smx_server_session *s, smx_server_event *event)
         smx_newline_check_end(&s->body.check);
     if (is_fatal(s, s->body.check.faults)) {
         fail_body(s, SMX_RESET_NEWLINE);
-    } else if (s->body.after_cr) { /* held back by normalize() */
+    } else if (s->body.after_cr) { /* held back by body_lines_normalize() */
         s->body.after_cr = false;
         s->body.check = (smx_newline_check){0};
         hand_on(s, SMX_SLICE("\n"), event);

@@ -64,7 +64,7 @@ size_t session_server_state_line_rest(smx_server_session *s, smx_slice in, smx_s
     size_t end = slice_find(in, '\n');
     if (end == in.len) {
         size_t rest = in.len > 0 && in.data[in.len - 1] == '\r' ? in.len - 1 : in.len;
-        session_server_rate_add(&s->line_rate, s->now, rest);
+        session_rate_add(&s->line_rate, s->now, rest);
         return rest;
     }
     if (end == 0 || in.data[end - 1] != '\r') {

@@ -7,7 +7,6 @@ enum {
     DEFAULT_ERRORS = 20,
     DEFAULT_IDLE_COMMANDS = 1000,
     LEAST_RECIPIENTS = 100, /* RFC 5321 section 4.5.3.1.8 */
-    RATE_GRACE_MS = 30000,
 };
 
 static void set_default(uint32_t *option, uint32_t value)
@@ -62,31 +61,13 @@ bool session_server_count_idle(smx_server_session *s)
 void session_server_touch(smx_server_session *s)
 {
     s->timer_start = s->now;
-    s->line_rate = (server_rate){0};
-}
-
-void session_server_rate_add(server_rate *rate, uint64_t now, uint64_t octets)
-{
-    if (octets == 0)
-        return;
-    if (!rate->running)
-        *rate = (server_rate){.running = true, .start = now};
-    rate->octets += octets;
+    s->line_rate = (session_rate){0};
 }
 
 void session_server_rate_line(smx_server_session *s, uint64_t octets)
 {
     if (octets > s->line_rate.octets)
-        session_server_rate_add(&s->line_rate, s->now, octets - s->line_rate.octets);
-}
-
-/* When the average since the first octet falls under the minimum, or the grace is over. */
-static uint64_t rate_expires(const server_rate *rate, uint32_t min_rate)
-{
-    if (min_rate == 0 || !rate->running)
-        return SMX_DEADLINE_NEVER;
-    uint64_t ms = rate->octets * 1000 / min_rate + 1;
-    return rate->start + (ms < RATE_GRACE_MS ? (uint64_t)RATE_GRACE_MS : ms);
+        session_rate_add(&s->line_rate, s->now, octets - s->line_rate.octets);
 }
 
 uint64_t session_server_expires(const smx_server_session *s)
@@ -97,6 +78,6 @@ uint64_t session_server_expires(const smx_server_session *s)
     bool body = timer == SERVER_TIMER_DATA;
     uint64_t silence =
         s->timer_start + (body ? s->options.data_timeout_ms : s->options.idle_timeout_ms);
-    uint64_t slow = rate_expires(body ? &s->body_rate : &s->line_rate, s->options.min_rate);
+    uint64_t slow = session_rate_expires(body ? &s->body_rate : &s->line_rate, s->options.min_rate);
     return slow < silence ? slow : silence;
 }

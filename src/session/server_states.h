@@ -4,6 +4,8 @@
 #define SESSION_SERVER_STATES_H
 
 #include "base/buffer.h"
+#include "proto/body_lines.h"
+#include "session/rate.h"
 #include "session/server_replies.h"
 #include "smx/session.h"
 
@@ -73,20 +75,14 @@ typedef struct server_command {
 /* Never NULL: the row of SMX_VERB_UNKNOWN stands for all without a row. */
 const server_command *session_server_command_of(smx_verb verb);
 
-typedef struct server_rate {
-    bool running;
-    uint64_t start; /* when the first octet came */
-    uint64_t octets;
-} server_rate;
-
 struct smx_server_session {
     smx_server_session_options options; /* with the defaults filled in */
     server_state state;
     uint64_t now;         /* of the last feed */
     uint64_t timer_start; /* of the timer of the state */
     bool timer_restart;   /* at the next feed: an answer does not know the time */
-    server_rate line_rate;
-    server_rate body_rate;
+    session_rate line_rate;
+    session_rate body_rate;
     size_t scanned; /* octets at the start of the input that hold no LF */
 
     buffer output;
@@ -129,7 +125,7 @@ struct smx_server_session {
         bool last;          /* BDAT LAST */
         uint64_t remaining; /* of the chunk */
         uint64_t size;      /* handed on so far */
-        uint32_t tail;      /* the last octets of DATA */
+        body_tail tail;     /* of DATA */
     } body;
 
     /* The reply to a body that is thrown away, due at its end. */
@@ -290,7 +286,6 @@ void session_server_count_reply(smx_server_session *s, const smx_reply *reply);
 bool session_server_count_idle(smx_server_session *s);
 /* The timer of the state begins anew. */
 void session_server_touch(smx_server_session *s);
-void session_server_rate_add(server_rate *rate, uint64_t now, uint64_t octets);
 /* The partial line at the start of the input has this length now. */
 void session_server_rate_line(smx_server_session *s, uint64_t octets);
 /* When the state's time is over. */

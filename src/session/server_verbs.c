@@ -1,6 +1,7 @@
 /* The commands but for AUTH, DATA and BDAT: what is wrong with each (check), its event (proceed),
  * and what the owner's answer changes (answered). The table is in server_states.c. */
 #include "session/hello_name.h"
+#include "session/http_line.h"
 #include "session/server_states.h"
 
 static bool is_positive(const smx_reply *reply)
@@ -36,23 +37,9 @@ SERVER_CHECK(unimplemented)
     return SERVER_REPLY(NOT_IMPLEMENTED);
 }
 
-/* A browser made to send mail (the ALPACA attack) gives itself away in its first line. */
-static bool is_http(const smx_command *command)
-{
-    static const smx_slice methods[] = {
-        SMX_SLICE("GET"),    SMX_SLICE("POST"),    SMX_SLICE("PUT"),   SMX_SLICE("HEAD"),
-        SMX_SLICE("DELETE"), SMX_SLICE("CONNECT"), SMX_SLICE("TRACE"), SMX_SLICE("OPTIONS"),
-        SMX_SLICE("PATCH"),  SMX_SLICE("PRI"),
-    };
-    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-        if (slice_equal_nocase(command->name, methods[i]))
-            return true;
-    return slice_search(command->argument, SMX_SLICE("HTTP/")) < command->argument.len;
-}
-
 SERVER_REFUSE(unknown)
 {
-    if (!s->greeted && is_http(command))
+    if (!s->greeted && session_line_is_http(command))
         session_server_close(s, SMX_CLOSE_PROTOCOL, SERVER_REPLY(HTTP));
     /* A peer that may send a PROXY header has sent it before the session began. */
     else if (!s->greeted && slice_equal_nocase(command->name, SMX_SLICE("PROXY")))
