@@ -112,6 +112,7 @@ typedef enum smx_proxy_way {
     SMX_PROXY_TO_UPSTREAM, /* -> */
     SMX_PROXY_TO_CLIENT,   /* <- */
     SMX_PROXY_NOTE,        /* == what happened: connected, TLS, closed */
+    SMX_PROXY_END,         /* the session is over: told last of all, without a text */
 } smx_proxy_way;
 
 /* One line without its CRLF; of a body its count of octets. Secrets of AUTH are not in it. */
