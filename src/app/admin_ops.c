@@ -216,6 +216,8 @@ static int op_explain(void *arg, const json_t *query, const atomic_bool *stop, j
 
 int admin_target_reload(admin_target *t, struct reload_result *result)
 {
+    /* Whatever becomes of the configuration: those who rotate logs wait for this. */
+    service_reopen_files(t->service);
     int error = reload_file(t->service, t->log, t->file, result);
     if (error == 0)
         t->reloads++;

@@ -45,6 +45,7 @@ typedef struct config_listener {
     size_t extension_count;
     const char *audit; /* a file, or "stdout"; NULL: none */
     config_capture capture;
+    bool trace; /* transcripts of all sessions to standard output: the command line's alone */
 } config_listener;
 
 enum { CONFIG_DIGEST_TEXT = 65 }; /* SHA-256 in hexadecimal, and a NUL */

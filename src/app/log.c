@@ -141,17 +141,30 @@ static int put_value(buffer *out, smx_slice value, value_kind kind, log_format f
     return bare ? buffer_append(out, value) : put_quoted(out, value, format);
 }
 
-static int put_hash(const log_sink *log, buffer *out, smx_slice value, log_format format)
+static int hash_of(const log_sink *log, smx_slice value, char text[static LOG_PERSON])
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned len = 0;
-    char text[17] = "";
     if (HMAC(EVP_sha256(), log->key, sizeof(log->key), (const unsigned char *)value.data, value.len,
              digest, &len) == NULL)
         return SMX_E_NOMEM;
     for (size_t i = 0; i < 8; i++)
         (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
-    return put_value(out, slice_of(text, 16), VALUE_TEXT, format);
+    return 0;
+}
+
+static int put_hash(const log_sink *log, buffer *out, smx_slice value, log_format format)
+{
+    char text[LOG_PERSON];
+    int error = hash_of(log, value, text);
+    return error != 0 ? error : put_value(out, slice_of(text, LOG_PERSON - 1), VALUE_TEXT, format);
+}
+
+smx_slice log_person(const log_sink *log, smx_slice address, char text[static LOG_PERSON])
+{
+    if (!log->anonymize || address.len == 0)
+        return address;
+    return slice_of(text, hash_of(log, address, text) == 0 ? LOG_PERSON - 1 : 0);
 }
 
 /* ---- lines ---- */

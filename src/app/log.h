@@ -25,6 +25,11 @@ void log_configure(log_sink *log, const log_options *options);
 void log_write(void *log, smx_log_level level, const char *event, uint64_t session,
                const smx_log_field *fields, size_t count);
 
+/* A person's or a client's address as the log would write it: itself, or its hash in `text`. Empty when
+ * there is no memory for a hash. */
+enum { LOG_PERSON = 17 };
+smx_slice log_person(const log_sink *log, smx_slice address, char text[static LOG_PERSON]);
+
 /* The same with keys and values as C strings in turn, NULL behind the last. */
 void log_write_pairs(log_sink *log, smx_log_level level, const char *event,
                      const char *const *pairs);

@@ -15,6 +15,8 @@ struct service {
     alerts *alerts;
     smx_shared *shared;
     counter_book *book;
+    outlets *outlets;
+    followers *followers;
     _Atomic size_t generations; /* that exist */
     worker **workers;
     size_t count;
@@ -52,6 +54,10 @@ static int open_shared(service *s, const config *c, problem *p)
         error = smx_shared_new(&options, &s->shared);
     if (error == 0)
         error = counter_book_new(&s->book);
+    if (error == 0)
+        error = outlets_new(s->log, &s->outlets);
+    if (error == 0)
+        error = followers_new(&s->followers);
     return error == 0 ? 0 : problem_set(p, error, "%s", smx_error_text(error));
 }
 
@@ -63,7 +69,8 @@ static int open_workers(service *s, problem *p)
     if (s->workers == NULL)
         return problem_set(p, SMX_E_NOMEM, "out of memory");
     for (size_t i = 0; i < count && error == 0; i++) {
-        const worker_options options = {s->shared, s->log, s->book, i == 0};
+        const worker_options options = {s->shared,  s->log,       s->book,
+                                        s->outlets, s->followers, i == 0};
         error = worker_new(&options, s->current, &s->workers[i], p);
         s->count += error == 0 ? 1 : 0;
     }
@@ -148,6 +155,21 @@ size_t service_generations(service *s)
 void service_get_listener_counters(service *s, const char *listen, smx_server_counters *read)
 {
     counter_book_read(s->book, listen, read);
+}
+
+followers *service_followers(service *s)
+{
+    return s->followers;
+}
+
+void service_reopen_files(service *s)
+{
+    outlets_reopen(s->outlets);
+}
+
+uint64_t service_lost_records(const service *s)
+{
+    return outlets_lost(s->outlets);
 }
 
 bool service_is_listening(const service *s)
@@ -286,6 +308,8 @@ void service_free(service *s)
     store_close(s->store);
     config_free(s->first);
     counter_book_free(s->book);
+    outlets_free(s->outlets);
+    followers_free(s->followers);
     (void)pthread_mutex_destroy(&s->reloading);
     (void)pthread_mutex_destroy(&s->mutex);
     free(s);

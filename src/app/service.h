@@ -5,6 +5,7 @@
 #ifndef APP_SERVICE_H
 #define APP_SERVICE_H
 
+#include "app/followers.h"
 #include "app/generation.h"
 
 typedef struct service service;
@@ -41,6 +42,12 @@ uint64_t service_memory(const service *s);
 /* Generations that exist: the one that takes sessions, and older ones that still have some. Any
  * thread. */
 size_t service_generations(service *s);
+/* Those who follow sessions of transparent proxies. Lives as the service. */
+followers *service_followers(service *s);
+/* Audit files are opened anew by their names. Any thread. */
+void service_reopen_files(service *s);
+/* Pieces of audit files and transcripts that could not be written. Any thread. */
+uint64_t service_lost_records(const service *s);
 /* True from service_start to service_drain. Any thread. */
 bool service_is_listening(const service *s);
 

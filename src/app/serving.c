@@ -284,6 +284,7 @@ void serving_free(serving *s)
     mux_worker_free(s->mux);
     for (size_t i = 0; s->contexts != NULL && i < s->generation->config->listener_count; i++)
         smx_client_tls_free(s->contexts[i]);
+    witness_free(s->witness);
     generation_free(s->generation);
     free(s->contexts);
     free(s->listeners);

@@ -5,6 +5,7 @@
 
 #include "app/counter_book.h"
 #include "app/generation.h"
+#include "app/witness.h"
 #include "middleware/middleware.h"
 
 typedef struct serving serving;
@@ -17,6 +18,8 @@ typedef struct serving_options {
     smx_shared *shared;
     log_sink *log;
     counter_book *book;
+    outlets *outlets;
+    followers *followers;
     const serving *previous; /* whose sockets are taken over; NULL: this is the start */
     bool is_first;           /* of the workers: it alone accepts from Unix sockets */
 } serving_options;
@@ -34,8 +37,9 @@ struct serving {
     const smx_hook *hooks[SERVING_HOOKS];
     smx_listener_options *listeners; /* the configuration's, with ports that are known by now */
     char (*addresses)[SERVING_LISTEN_TEXT];
-    size_t *indices; /* in server or proxy, of each listener of the configuration; SIZE_MAX: not
+    size_t *indices;  /* in server or proxy, of each listener of the configuration; SIZE_MAX: not
                         here */
+    witness *witness; /* of the proxy */
     smx_client_tls **contexts;   /* towards the upstream of each, where it is a proxy with TLS */
     size_t counts[CONFIG_MODES]; /* listeners of each mode so far */
     uint64_t deadline;           /* of a drain, by the loop's clock; UINT64_MAX: none */

@@ -1,5 +1,6 @@
 /* A serving's transparent proxy: its options from the configuration, and its listeners. The serving owns
  * the TLS contexts towards upstreams, one for each listener. */
+#include <stdio.h>
 #include <string.h>
 
 #include "app/serving.h"
@@ -9,6 +10,10 @@ int serving_open_proxy(serving *s, const serving_options *o, problem *p)
     const config *c = s->generation->config;
     if (!config_has_mode(c, CONFIG_PROXY))
         return 0;
+    const witness_options told = {o->outlets, o->followers, o->log, c->listener_count};
+    int error = witness_new(&told, &s->witness);
+    if (error != 0)
+        return problem_set(p, error, "out of memory");
     const smx_proxy_options options = {
         .version = SMX_PROXY_VERSION,
         .hostname = c->hostname,
@@ -16,8 +21,13 @@ int serving_open_proxy(serving *s, const serving_options *o, problem *p)
         .temp_dir = c->temp_dir,
         .log = log_write,
         .log_arg = o->log,
+        .record = witness_record,
+        .record_arg = s->witness,
+        .wants = witness_wants,
+        .trace = witness_trace,
+        .trace_arg = s->witness,
     };
-    int error = smx_proxy_new(s->loop, &options, &s->proxy);
+    error = smx_proxy_new(s->loop, &options, &s->proxy);
     return error == 0 ? 0 : problem_set(p, error, "%s", smx_error_text(error));
 }
 
@@ -45,8 +55,11 @@ int serving_listen_proxy(serving *s, const serving_options *o, size_t nth, size_
 {
     const config_listener *l = &s->generation->config->listeners[nth];
     const upstream_options *u = &l->upstream;
-    int error = 0;
-    if (u->tls != SMX_TLS_OFF)
+    problem p;
+    int error = witness_add(s->witness, s->listeners[nth].listen, l, &p);
+    if (error != 0)
+        (void)snprintf(text, SMX_PROBLEM_TEXT, "%s", p.text);
+    else if (u->tls != SMX_TLS_OFF)
         error = smx_client_tls_new(u->ca_file, u->cert_file, u->key_file, &s->contexts[nth], text);
     if (error != 0)
         return error;

@@ -54,6 +54,8 @@ static int open_serving(worker *w, generation *g, serving **s, problem *p)
         .shared = w->options.shared,
         .log = w->options.log,
         .book = w->options.book,
+        .outlets = w->options.outlets,
+        .followers = w->options.followers,
         .previous = w->current,
         .is_first = w->options.is_first,
     };

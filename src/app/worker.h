@@ -18,6 +18,8 @@ typedef struct worker_options {
     smx_shared *shared;
     log_sink *log;
     counter_book *book;
+    outlets *outlets;
+    followers *followers;
     bool is_first;
 } worker_options;
 
