@@ -1,7 +1,9 @@
 /* The changes that a hook asks for: judged and copied at once, made by the host when the verdict lets
  * the command through. A change that cannot be taken fails the hook (its on_error applies), so that
  * a forgotten result does no harm (ATTACKS 20). */
+#include "hook/apply.h"
 #include "hook/table.h"
+#include "mail/envelope.h"
 
 /* The phases in which a change can be asked for, first and last. Before: SMX_E_STATE, since there is
  * nothing to change yet; after: SMX_E_LATE. */
@@ -51,12 +53,40 @@ int changes_copy(smx_hook_call *call, const hook_change *changes)
     return error;
 }
 
+/* The last phases where what is let through is passed on at once. A message that is held, for a hook that
+ * said HOLD, may be changed and given further recipients up to its end. */
+static const smx_hook_phase passing_times[] = {
+    [HOOK_ADD_HEADER] = SMX_HOOK_HEADER,    [HOOK_CHANGE_HEADER] = SMX_HOOK_HEADER,
+    [HOOK_DELETE_HEADER] = SMX_HOOK_HEADER, [HOOK_SET_SENDER] = SMX_HOOK_MAIL,
+    [HOOK_ADD_RECIPIENT] = SMX_HOOK_DATA,   [HOOK_DELETE_RECIPIENT] = SMX_HOOK_RCPT,
+    [HOOK_REPLACE_BODY] = SMX_HOOK_BODY,
+};
+
+static bool change_can_be_held(hook_change_kind kind)
+{
+    return change_is_of_header(kind) || kind == HOOK_REPLACE_BODY || kind == HOOK_ADD_RECIPIENT;
+}
+
+static bool change_is_late(const smx_hook_call *call, const hook_change *change)
+{
+    bool held = (call->hook->flags & SMX_HOOK_HOLD) != 0 && change_can_be_held(change->kind);
+    if (call->telling || call->view->phase > change_times[change->kind].last)
+        return true;
+    if (!call->table->host.passes_on || held)
+        return false;
+    /* Only the recipient that is asked about has not gone on. */
+    if (change->kind == HOOK_DELETE_RECIPIENT && call->view->rcpt != NULL &&
+        !envelope_same_mailbox(call->view->rcpt->path.mailbox, change->name))
+        return true;
+    return call->view->phase > passing_times[change->kind];
+}
+
 /* Takes a change whose octets are right, if it is its time. */
 static int change_take(smx_hook_call *call, const hook_change *change)
 {
     const change_time *time = &change_times[change->kind];
     int error = 0;
-    if (call->telling || call->view->phase > time->last)
+    if (change_is_late(call, change))
         error = SMX_E_LATE;
     else if (call->view->phase < time->first)
         error = SMX_E_STATE;

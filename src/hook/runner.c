@@ -52,6 +52,11 @@ void hook_session_free(hook_session *s)
     free(s);
 }
 
+const char *hook_session_decider(const hook_session *s)
+{
+    return s->call.hook == NULL ? "" : s->call.hook->name;
+}
+
 /* ---- verdicts ---- */
 
 /* The hook failed: what it changed is dropped, and on_error decides. True: that ends the phase. */

@@ -16,6 +16,7 @@ typedef struct hook_host {
     uint64_t (*now)(void *arg);
     pool *(*threads)(void *arg); /* for BLOCKING hooks; NULL result: none can run */
     void (*log)(void *arg, const char *hook, smx_hook_phase phase, const char *what);
+    bool passes_on; /* what was let through has gone on: changes of it come too late */
 } hook_host;
 
 /* The hooks must outlive the table. SMX_E_INVALID: an unknown version. */
@@ -69,6 +70,8 @@ bool hook_session_wants(const hook_session *session, smx_hook_phase phase);
  * changes' strings and the reply's text. */
 SMX_MUST_USE int hook_session_ask(hook_session *session, const smx_hook_view *view, arena *arena,
                                   smx_verdict *verdict, const hook_change **changes);
+/* The hook that gave the last verdict. */
+const char *hook_session_decider(const hook_session *session);
 /* Tells the hooks of RESET or CLOSE; forgets ACCEPTs of the transaction at RESET. */
 void hook_session_tell(hook_session *session, const smx_hook_view *view);
 

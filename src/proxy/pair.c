@@ -36,6 +36,8 @@ void pair_set_deadline(pair *p)
     uint64_t due = earlier(p->guest.setup_due, p->trim_due);
     if (p->relay != NULL)
         due = earlier(due, relay_deadline(p->relay));
+    if (p->watch != NULL && p->watch->hooks != NULL)
+        due = earlier(due, hook_session_deadline(p->watch->hooks));
     if (p->client_open)
         connection_set_deadline(p->guest.connection, due);
 }
@@ -45,10 +47,11 @@ void pair_set_deadline(pair *p)
 /* Gives up all but the connections. */
 static void pair_drop(pair *p)
 {
+    p->state = PAIR_ENDS;
+    p->asking = false;
+    watch_close(p);
     relay_free(p->relay);
     p->relay = NULL;
-    p->asking = false;
-    p->state = PAIR_ENDS;
     p->guest.setup_due = p->trim_due = UINT64_MAX;
     loop_cancel_turn_end(&p->kick);
     guest_closing(&p->guest);
@@ -58,6 +61,7 @@ static void pair_close(pair *p, void (*close)(connection *c))
 {
     if (p->state != PAIR_ENDS) {
         pair_log(p, SMX_LOG_DEBUG, "disconnect", NULL, (smx_slice){0});
+        trace_note(p, "closed");
         pair_drop(p);
     }
     if (p->guest.connection != NULL)
@@ -143,6 +147,9 @@ static void pair_look_at_queues(pair *p)
 {
     bool client_full = is_full(p->guest.connection);
     bool upstream_full = is_full(p->upstream);
+    if (upstream_full != p->upstream_full)
+        relay_stalled(p->relay, pair_now(p), upstream_full);
+    p->upstream_full = upstream_full;
     hold_up(p, RELAY_CLIENT, client_full || upstream_full);
     hold_up(p, RELAY_UPSTREAM, client_full);
     if (client_full)
@@ -155,7 +162,7 @@ static void pair_look_at_queues(pair *p)
 
 static bool is_held(const pair *p, relay_side side)
 {
-    return p->held_up[side] || (side == RELAY_CLIENT && p->asking);
+    return p->held_up[side] || (side == RELAY_CLIENT && (p->asking || pair_body_waits(p)));
 }
 
 /* What is known of the sides, once the relay has had its say. */
@@ -177,19 +184,29 @@ static void pair_settle(pair *p)
     pair_set_deadline(p);
 }
 
-/* Feeds one side, and then lets the other go on with what is kept of it. */
-static size_t pair_run(pair *p, relay_side side, smx_slice in)
+/* Octets used of a side; all events that come of them are acted on. */
+static size_t pair_feed(pair *p, relay_side side, smx_slice in)
 {
     size_t used = 0;
     size_t step = 1;
     relay_event event = {.type = RELAY_CLOSE};
-    p->running = true;
     while (p->state == PAIR_RELAYS && !is_held(p, side) && (event.type != RELAY_NONE || step > 0)) {
         step = relay_feed(p->relay, side, pair_now(p), slice_from(in, used), &event);
         used += step;
         p->progress = p->progress || step > 0 || event.type != RELAY_NONE;
         pair_event(p, &event);
     }
+    return used;
+}
+
+/* Feeds one side, and then lets the other go on with what is kept of it. */
+static size_t pair_run(pair *p, relay_side side, smx_slice in)
+{
+    size_t used = 0;
+    p->running = true;
+    do
+        used += pair_feed(p, side, slice_from(in, used));
+    while (p->state == PAIR_RELAYS && pair_body_go_on(p));
     p->running = false;
     if (p->state != PAIR_RELAYS)
         return in.len;
@@ -203,24 +220,13 @@ static size_t pair_run(pair *p, relay_side side, smx_slice in)
     return p->state == PAIR_RELAYS ? used : in.len;
 }
 
-/* Without a relay. */
-static size_t pair_pass(pair *p, relay_side side, smx_slice in)
-{
-    if (p->held_up[side])
-        return 0;
-    pair_send(p, other_side(side), in);
-    if (p->state == PAIR_RAW)
-        pair_look_at_queues(p);
-    return in.len;
-}
-
 static void pair_resume(pair *p, relay_side side)
 {
     connection *c = pair_connection(p, side);
     if (p->state == PAIR_RELAYS)
         (void)pair_run(p, side, (smx_slice){0});
-    if ((p->state == PAIR_RELAYS || p->state == PAIR_RAW) && c != NULL &&
-        pair_connection(p, side) == c && connection_kept(c) > 0)
+    if (p->state == PAIR_RELAYS && c != NULL && pair_connection(p, side) == c &&
+        connection_kept(c) > 0)
         connection_resume(c);
 }
 
@@ -308,7 +314,7 @@ void pair_shut_down(guest *g)
         pair_say_good_bye(p);
     else if (p->state == PAIR_ARRIVES)
         pair_end(p);
-    else if (p->state != PAIR_RAW)
+    else if (p->state != PAIR_ENDS)
         pair_refuse(p, PEER_REPLY(GOING));
 }
 
@@ -325,8 +331,6 @@ static size_t pair_data(pair *p, relay_side side, smx_slice in)
     switch (p->state) {
     case PAIR_RELAYS:
         return pair_run(p, side, in);
-    case PAIR_RAW:
-        return pair_pass(p, side, in);
     case PAIR_ENDS:
         return in.len;
     case PAIR_ARRIVES:
@@ -364,7 +368,7 @@ static void upstream_on_ended(void *owner, int error)
 static void pair_on_drained(void *owner)
 {
     pair *p = owner;
-    if (p->state != PAIR_RELAYS && p->state != PAIR_RAW)
+    if (p->state != PAIR_RELAYS)
         return;
     pair_look_at_queues(p);
     pair_advance(p);
@@ -382,6 +386,8 @@ static void pair_secured(pair *p, relay_side side, int error)
         p->guest.view.tls = error == 0;
         p->guest.view.helo = (smx_slice){0};
         guest_view_tls(&p->guest);
+        trace_note(p, "TLS with the client: %.*s", (int)p->guest.view.tls_protocol.len,
+                   p->guest.view.tls_protocol.data);
     }
     pair_advance(p);
 }
@@ -420,6 +426,7 @@ static void pair_trim(pair *p)
 {
     p->trim_due = UINT64_MAX;
     relay_trim(p->relay);
+    watch_trim(p);
 }
 
 static void client_on_timeout(void *owner)
@@ -433,6 +440,9 @@ static void client_on_timeout(void *owner)
             pair_cut(p);
         return;
     }
+    if (p->watch != NULL && p->watch->hooks != NULL &&
+        now >= hook_session_deadline(p->watch->hooks))
+        hook_session_expire(p->watch->hooks);
     if (p->state != PAIR_RELAYS)
         return;
     relay_expire(p->relay, now);
@@ -460,10 +470,11 @@ static void upstream_on_connected(void *owner, int error)
 static void pair_free_if_closed(pair *p)
 {
     front *f = &p->proxy->front;
-    if (p->client_open || p->upstream_open)
+    if (p->client_open || p->pair_upstream_open)
         return;
     pair_drop(p);
     guest_leave(&p->guest);
+    watch_free(p->watch);
     arena_free(&p->memory);
     free(p);
     front_left(f);
@@ -482,7 +493,7 @@ static void client_on_closed(void *owner)
 static void upstream_on_closed(void *owner)
 {
     pair *p = owner;
-    p->upstream_open = false;
+    p->pair_upstream_open = false;
     p->upstream = NULL;
     pair_free_if_closed(p);
 }

@@ -16,7 +16,7 @@ static int pair_make_relay(pair *p)
     smx_slice attributes = {0};
     int error = relay_new(&l->relay, pair_now(p), &p->relay);
     if (error == 0 && l->upstream.address == SMX_PROXY_ADDRESS_XCLIENT)
-        error = upstream_xclient(p, &attributes);
+        error = pair_upstream_xclient(p, &attributes);
     if (error != 0)
         return error;
     relay_set_xclient(p->relay, attributes);
@@ -31,16 +31,16 @@ static int pair_make_relay(pair *p)
 static void pair_relays(pair *p)
 {
     char text[SMX_ADDRESS_TEXT];
-    if (!p->listener->is_raw && pair_make_relay(p) != 0) {
+    if (pair_make_relay(p) != 0) {
         pair_refuse(p, PEER_REPLY(SETUP));
         return;
     }
     p->guest.setup_due = UINT64_MAX;
-    p->state = p->listener->is_raw ? PAIR_RAW : PAIR_RELAYS;
-    pair_log(p, SMX_LOG_DEBUG, "connect", "upstream",
-             smx_address_write(connection_peer(p->upstream), text));
-    if (p->listener->is_raw)
-        pair_log(p, SMX_LOG_INFO, "passthrough", "from", SMX_SLICE("the first octet"));
+    p->state = PAIR_RELAYS;
+    smx_slice address = smx_address_write(connection_peer(p->upstream), text);
+    pair_log(p, SMX_LOG_DEBUG, "connect", "upstream", address);
+    watch_upstream(p);
+    trace_note(p, "connected to %s, port %u", address.data, connection_peer(p->upstream)->port);
     pair_advance(p);
 }
 
@@ -56,6 +56,7 @@ void pair_no_upstream(pair *p, const char *what, const char *why)
         {"reason", slice_of_text(why)},
     };
     front_log(&p->proxy->front, SMX_LOG_WARN, "upstream_failed", &p->guest, fields, 3);
+    trace_note(p, "no upstream: %s", why);
     if (p->listener->is_raw)
         pair_end(p);
     else
@@ -66,7 +67,7 @@ void pair_connect(pair *p)
 {
     int error = 0;
     p->state = PAIR_CONNECTS;
-    const char *mistake = upstream_open(p, &error);
+    const char *mistake = pair_upstream_open(p, &error);
     if (error != 0)
         pair_no_upstream(p, mistake == NULL ? "connect" : mistake, smx_error_text(error));
     else
@@ -80,14 +81,14 @@ void pair_connected(pair *p, int error)
         pair_no_upstream(p, "connect", smx_error_text(error));
         return;
     }
-    if (upstream_is_ourselves(p, connection_peer(p->upstream))) {
+    if (pair_upstream_is_ourselves(p, connection_peer(p->upstream))) {
         pair_no_upstream(p, "loop", "the upstream is this proxy's own listener");
         return;
     }
-    bool first = p->listener->relay.upstream_tls == RELAY_TLS_IMPLICIT;
-    error = upstream_introduce(p);
+    bool first = p->listener->upstream.tls == SMX_TLS_IMPLICIT && !p->listener->is_raw;
+    error = pair_upstream_introduce(p);
     if (error == 0 && first)
-        error = upstream_secure(p);
+        error = pair_upstream_secure(p);
     if (error != 0)
         pair_no_upstream(p, "connect", smx_error_text(error));
     else if (!first)
@@ -104,13 +105,21 @@ void pair_upstream_secured_first(pair *p, int error)
 
 /* ---- the client ---- */
 
+static void pair_judge(pair *p)
+{
+    p->state = PAIR_JUDGED;
+    if (watch_new(p) != 0)
+        pair_refuse(p, PEER_REPLY(SETUP));
+    else
+        pair_ask(p, SMX_HOOK_CONNECT, (smx_slice){0});
+}
+
 static void pair_goes_on(pair *p, guest_step step, const smx_reply *refusal)
 {
     if (step == GUEST_READY) {
         p->guest.view.tls = p->guest.view.tls || connection_is_tls(p->guest.connection);
         guest_view_tls(&p->guest);
-        p->state = PAIR_JUDGED;
-        pair_connect(p);
+        pair_judge(p);
     } else if (step == GUEST_WAITS) {
         pair_set_deadline(p);
     } else if (refusal != NULL) {

@@ -12,6 +12,10 @@ void pair_log(const pair *p, smx_log_level level, const char *event, const char 
 void pair_upstream_is_secure(pair *p)
 {
     const smx_proxy *proxy = p->proxy;
+    watch_upstream(p);
+    connection_tls_info tls;
+    if (connection_get_tls_info(p->upstream, &tls))
+        trace_note(p, "TLS with the upstream: %s %s", tls.protocol, tls.cipher);
     client_tls_log(p->upstream, p->listener->upstream.host, p->guest.view.id, proxy->options.log,
                    proxy->options.log_arg);
 }
@@ -24,7 +28,17 @@ static void event_nothing(pair *p, const relay_event *event)
 
 static void event_command(pair *p, const relay_event *event)
 {
+    watch_command(p, event);
     pair_send(p, RELAY_UPSTREAM, event->text);
+}
+
+static bool ends_message(const pair *p, const relay_event *event)
+{
+    relay_info info;
+    if (event->kind != RELAY_KIND_MESSAGE && event->kind != RELAY_KIND_LAST_CHUNK)
+        return false;
+    relay_get_info(p->relay, &info);
+    return !info.in_transaction;
 }
 
 /* What becomes of AUTH and of messages, for the counters. */
@@ -35,22 +49,28 @@ static void count_reply(const pair *p, const relay_event *event)
         front_count(e, auth_successes);
     else if (event->kind == RELAY_KIND_AUTH && event->code >= 400)
         front_count(e, auth_failures);
+    if (ends_message(p, event)) {
+        front_count(e, transactions);
+        front_count_reply(e, event->code);
+    }
 }
 
 static void event_reply(pair *p, const relay_event *event)
 {
     count_reply(p, event);
+    watch_reply(p, event);
     pair_send(p, RELAY_CLIENT, event->text);
 }
 
 static void event_octets(pair *p, const relay_event *event)
 {
+    watch_octets(p, event);
     pair_send(p, event->side, event->text);
 }
 
 static void event_secure(pair *p, const relay_event *event)
 {
-    int error = event->side == RELAY_CLIENT ? guest_secure(&p->guest) : upstream_secure(p);
+    int error = event->side == RELAY_CLIENT ? guest_secure(&p->guest) : pair_upstream_secure(p);
     if (error == 0)
         return;
     if (event->side == RELAY_CLIENT) {
@@ -64,7 +84,8 @@ static void event_secure(pair *p, const relay_event *event)
 static void event_passthrough(pair *p, const relay_event *event)
 {
     (void)event;
-    pair_log(p, SMX_LOG_INFO, "passthrough", "from", SMX_SLICE("STARTTLS"));
+    pair_log(p, SMX_LOG_INFO, "passthrough", "from",
+             p->listener->is_raw ? SMX_SLICE("the first octet") : SMX_SLICE("STARTTLS"));
 }
 
 static void event_cut_upstream(pair *p, const relay_event *event)
@@ -85,11 +106,11 @@ static void (*const events[])(pair *p, const relay_event *event) = {
     [RELAY_REPLY] = event_reply,
     [RELAY_OCTETS] = event_octets,
     [RELAY_OWN_REPLY] = event_nothing,
-    [RELAY_ASK] = event_nothing,
-    [RELAY_BODY] = event_nothing,
-    [RELAY_BODY_END] = event_nothing,
-    [RELAY_BODY_READY] = event_nothing,
-    [RELAY_DROPPED] = event_nothing,
+    [RELAY_ASK] = pair_asked,
+    [RELAY_BODY] = pair_body,
+    [RELAY_BODY_END] = pair_body_end,
+    [RELAY_BODY_READY] = pair_body_ready,
+    [RELAY_DROPPED] = pair_body_dropped,
     [RELAY_SECURE] = event_secure,
     [RELAY_PASSTHROUGH] = event_passthrough,
     [RELAY_CUT_UPSTREAM] = event_cut_upstream,
@@ -98,5 +119,9 @@ static void (*const events[])(pair *p, const relay_event *event) = {
 
 void pair_event(pair *p, const relay_event *event)
 {
+    if (p->watch != NULL)
+        trace_event(p, event);
     events[event->type](p, event);
+    if (p->watch != NULL)
+        watch_settle(p);
 }

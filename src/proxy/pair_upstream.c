@@ -18,7 +18,7 @@ static bool address_is_any(const smx_address *a)
     return memcmp(a->octets, any, a->family == 4 ? 4 : 16) == 0;
 }
 
-bool upstream_is_ourselves(const pair *p, const smx_address *to)
+bool pair_upstream_is_ourselves(const pair *p, const smx_address *to)
 {
     const front *f = &p->proxy->front;
     for (size_t i = 0; i < f->entrance_count; i++) {
@@ -37,14 +37,14 @@ static const char *find_original(const pair *p, smx_address *to, char text[SMX_A
                                  endpoint *e)
 {
     connection_original_destination(p->guest.connection, to);
-    if (upstream_is_ourselves(p, to))
+    if (pair_upstream_is_ourselves(p, to))
         return "loop";
     uint16_t port = p->listener->upstream.port;
     *e = (endpoint){.host = smx_address_write(to, text), .port = port == 0 ? to->port : port};
     return NULL;
 }
 
-const char *upstream_open(pair *p, int *error)
+const char *pair_upstream_open(pair *p, int *error)
 {
     const smx_proxy_upstream *u = &p->listener->upstream;
     char source[SMX_ADDRESS_TEXT];
@@ -69,7 +69,7 @@ const char *upstream_open(pair *p, int *error)
     p->guest.setup_due = pair_now(p) + patience;
     *error = connection_open(p->proxy->front.loop, &target, patience, &pair_upstream_handler, p,
                              &p->upstream);
-    p->upstream_open = *error == 0;
+    p->pair_upstream_open = *error == 0;
     return NULL;
 }
 
@@ -89,13 +89,13 @@ static int send_proxy_header(pair *p)
     return error != 0 ? error : connection_queue(p->upstream, slice_of(octets, len));
 }
 
-int upstream_introduce(pair *p)
+int pair_upstream_introduce(pair *p)
 {
     return p->listener->upstream.address == SMX_PROXY_ADDRESS_HEADER ? send_proxy_header(p) : 0;
 }
 
 /* A client of a Unix socket has nothing that could be told. */
-int upstream_xclient(pair *p, smx_slice *attributes)
+int pair_upstream_xclient(pair *p, smx_slice *attributes)
 {
     enum { NAME_MAX_OCTETS = 255 };
     const smx_session_view *view = &p->guest.view;
@@ -121,7 +121,7 @@ int upstream_xclient(pair *p, smx_slice *attributes)
 /* ---- TLS ---- */
 
 /* The proxy has no credentials of its own: IF_AUTH takes what it is shown, and tells. */
-int upstream_secure(pair *p)
+int pair_upstream_secure(pair *p)
 {
     const smx_proxy_upstream *u = &p->listener->upstream;
     char text[SMX_ADDRESS_TEXT];

@@ -28,8 +28,15 @@ int smx_proxy_new(smx_loop *loop, const smx_proxy_options *options, smx_proxy **
     smx_proxy *proxy = calloc(1, sizeof(*proxy));
     if (proxy == NULL)
         return SMX_E_NOMEM;
-    const front_options common = {options->hostname, options->hooks, options->hook_count,
-                                  options->shared,   options->log,   options->log_arg};
+    const front_options common = {
+        .hostname = options->hostname,
+        .hooks = options->hooks,
+        .hook_count = options->hook_count,
+        .shared = options->shared,
+        .log = options->log,
+        .log_arg = options->log_arg,
+        .passes_on = true,
+    };
     proxy->options = *options;
     int error = front_init(&proxy->front, loop, &proxy_owner, &common);
     if (error != 0) {
@@ -92,12 +99,25 @@ static bool host_is_near(const smx_proxy_upstream *u)
             (address.family == 6 && memcmp(address.octets, ipv6_loopback, 16) == 0));
 }
 
-/* The phases that some hook wants, as the relay's bits. */
-static unsigned hooks_asked(const smx_hooks *hooks)
+static unsigned phase_bit(smx_hook_phase phase)
 {
+    return 1U << phase;
+}
+
+/* What the relay is to ask, or to hand over decoded. MAIL and RCPT are read off its questions also for
+ * records; a hook of the envelope may add a header field, so that messages go by way of us. */
+static unsigned phases_asked(const smx_proxy *proxy)
+{
+    const smx_hooks *hooks = proxy->front.hooks;
+    const unsigned envelope =
+        phase_bit(SMX_HOOK_MAIL) | phase_bit(SMX_HOOK_RCPT) | phase_bit(SMX_HOOK_DATA);
     unsigned asks = 0;
     for (unsigned phase = 0; hooks != NULL && phase < SMX_HOOK_PHASE_COUNT; phase++)
         asks |= hooks_want(hooks, (smx_hook_phase)phase) ? 1U << phase : 0;
+    if ((asks & envelope) != 0)
+        asks |= phase_bit(SMX_HOOK_HEADER);
+    if (hooks != NULL || proxy->options.record != NULL || proxy->options.trace != NULL)
+        asks |= phase_bit(SMX_HOOK_MAIL) | phase_bit(SMX_HOOK_RCPT);
     return asks;
 }
 
@@ -108,10 +128,13 @@ static void listener_fill_relay(proxy_listener *l, const smx_proxy_listener *opt
     const smx_hooks *hooks = l->proxy->front.hooks;
     bool passes = o->tls == SMX_LISTENER_PASSTHROUGH;
     l->is_raw = passes && u->tls == SMX_TLS_IMPLICIT;
+    l->is_watched = hooks != NULL || l->proxy->options.record != NULL ||
+                    l->proxy->options.trace != NULL ||
+                    o->bare_newline == SMX_BARE_NEWLINE_NORMALIZE;
     l->relay = (relay_options){
         .hostname = slice_of_text(l->proxy->front.hostname),
         .client_tls = client_tls[o->tls],
-        .upstream_tls = passes ? RELAY_TLS_OFF : upstream_tls[u->tls],
+        .upstream_tls = passes && !l->is_raw ? RELAY_TLS_OFF : upstream_tls[u->tls],
         .lmtp = u->lmtp,
         .upstream_is_near = host_is_near(u),
         .hide_auth = options->hide_auth,
@@ -119,7 +142,7 @@ static void listener_fill_relay(proxy_listener *l, const smx_proxy_listener *opt
         .extensions = options->extensions,
         .extension_count = options->extension_count,
         .bare_newline = o->bare_newline,
-        .asks = hooks_asked(hooks),
+        .asks = phases_asked(l->proxy),
         .hold = hooks != NULL && hooks_have_flag(hooks, SMX_HOOK_HOLD),
         .idle_timeout_ms = o->idle_timeout_ms,
         .upstream_timeout_ms = u->reply_timeout_ms,

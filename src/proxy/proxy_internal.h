@@ -5,6 +5,13 @@
  *   pair_upstream.c    where the upstream is, how it learns the client's address, loops
  *   pair.c             two connections and a relay: feeding, backpressure, time, the end
  *   pair_events.c      what each event of the relay means
+ *   pair_watch.c       what is known of a session, where hooks or the program look at it
+ *   pair_hooks.c       asks hooks; what the verdict of each phase means
+ *   pair_transaction.c the envelope as the replies make it; its record
+ *   pair_record.c      what the program is told of a transaction
+ *   pair_body.c        messages through hooks, and on to the upstream
+ *   pair_trace.c       transcripts
+ *   auth_user.c        who an AUTH dialogue names
  *
  * A pair is one client with its upstream. It stands on the front's list of its state, and is freed
  * when both of its connections are closed.
@@ -14,6 +21,8 @@
 
 #include "base/arena.h"
 #include "base/buffer.h"
+#include "hook/draft.h"
+#include "proxy/auth_user.h"
 #include "proxy/relay.h"
 #include "server/front.h"
 #include "smx/proxy.h"
@@ -25,7 +34,8 @@ typedef struct proxy_listener {
     smx_proxy *proxy;
     smx_proxy_upstream upstream;
     relay_options relay;
-    bool is_raw; /* TLS passes from the first octet on: there is no relay */
+    bool is_raw;     /* TLS passes from the first octet on: nothing is said on clear text */
+    bool is_watched; /* somebody wants to know what passes: hooks, records, transcripts */
 } proxy_listener;
 
 struct smx_proxy {
@@ -39,9 +49,74 @@ typedef enum pair_state {
     PAIR_JUDGED,   /* the hooks of CONNECT are asked */
     PAIR_CONNECTS, /* to the upstream, up to its first octet: TCP, implicit TLS */
     PAIR_RELAYS,
-    PAIR_RAW,  /* octets pass unread, without a relay */
     PAIR_ENDS, /* last octets are on their way; nothing is read */
 } pair_state;
+
+/* A recipient, in the order of the commands. */
+typedef struct pair_rcpt {
+    smx_rcpt rcpt;
+    uint16_t code; /* 0: its reply has not come */
+    bool is_sent;  /* the upstream was asked */
+} pair_rcpt;
+
+/* From MAIL to the last reply. */
+typedef struct pair_transaction {
+    draft draft;    /* its envelope has those whom the upstream took */
+    smx_slice mail; /* MAIL's argument, and RCPT's, that hooks are asked about */
+    smx_slice asked;
+    smx_rcpt rcpt; /* the one that is asked about */
+    smx_slice id;
+    char id_text[FRONT_ID_MAX];
+    uint64_t started;      /* wall clock */
+    uint64_t began;        /* the loop's */
+    pair_rcpt *recipients; /* in the draft's arena */
+    size_t recipient_count;
+    size_t recipient_capacity;
+    size_t answered; /* those before it have their code */
+    uint64_t size;   /* octets of the body that passed */
+    buffer reply;    /* the last one to the client */
+    uint16_t reply_code;
+    bool reply_is_own;
+    smx_verdict_kind verdict;
+    const char *verdict_hook;
+    smx_hook_phase verdict_phase;
+    const char *outcome; /* NULL: not known yet */
+    bool is_taken;       /* MAIL was */
+    bool is_refused;     /* ... was not */
+    bool is_judged;      /* the end of its octets was acted on */
+    bool is_dropped;     /* nobody gets the message: it was refused, or the upstream is gone */
+    bool header_sent;    /* to the upstream */
+    bool chunk_judged;   /* what is in the draft's chunk goes on as it is */
+    bool is_stalled;     /* the upstream owes replies before it can have more */
+    bool by_chunks;
+    uint64_t body_at; /* of a held message: what was sent of its header, and of its rest */
+    size_t header_at;
+    bool sending;
+    buffer head; /* the start of a body that passes unread, for its Message-ID */
+    bool head_is_whole;
+} pair_transaction;
+
+/* What somebody wants to know of a session. */
+typedef struct pair_watch {
+    hook_session *hooks;           /* NULL: there are none */
+    pair_transaction *transaction; /* NULL: none */
+    arena asked;                   /* what hooks are asked about before MAIL */
+    buffer helo;
+    auth_user auth;
+    buffer user;             /* who was let in */
+    smx_slice mail_argument; /* in `asked` */
+    bool mail_waits;         /* the transaction before it is not over */
+    uint32_t transactions;
+    smx_verdict_kind verdict; /* the last one outside of transactions */
+    const char *verdict_hook;
+    smx_hook_phase verdict_phase;
+    smx_address upstream;
+    smx_slice upstream_protocol; /* of its TLS */
+    smx_slice upstream_cipher;
+    bool upstream_verified;
+    uint64_t octets; /* of a body, not traced yet */
+    bool is_closed;  /* the session is over, and told so */
+} pair_watch;
 
 struct pair {
     guest guest; /* the client's connection, and what is known of the session */
@@ -49,20 +124,22 @@ struct pair {
     proxy_listener *listener;
     connection *upstream; /* NULL: not yet, or no more */
     relay *relay;         /* in PAIR_RELAYS */
+    pair_watch *watch;    /* NULL: nobody looks */
     loop_turn_end kick;   /* looks whether a side that ended was read to its end */
     arena memory;         /* strings of the view, attributes of XCLIENT */
     uint64_t trim_due;    /* buffers are given back */
     pair_state state : 8;
-    bool client_open;    /* its `closed` has not come */
-    bool upstream_open;  /* likewise */
-    bool client_ended;   /* it will send no more; what is kept of it may still be read */
-    bool upstream_ended; /* likewise */
-    bool asking;         /* hooks: nothing of the client is read on */
-    bool running;        /* the relay is being fed */
-    bool progress;       /* ... and something came of it */
-    bool securing;       /* the upstream's handshake is under way */
-    bool leaving;        /* a shutdown waits for the transaction's end */
-    bool held_up[2];     /* relay_side: it is not read until the other takes its octets */
+    bool client_open;        /* its `closed` has not come */
+    bool pair_upstream_open; /* likewise */
+    bool client_ended;       /* it will send no more; what is kept of it may still be read */
+    bool upstream_ended;     /* likewise */
+    bool asking;             /* hooks: nothing of the client is read on */
+    bool running;            /* the relay is being fed */
+    bool progress;           /* ... and something came of it */
+    bool securing;           /* the upstream's handshake is under way */
+    bool leaving;            /* a shutdown waits for the transaction's end */
+    bool upstream_full;
+    bool held_up[2]; /* relay_side: it is not read until the other takes its octets */
 };
 
 /* ---- pair_begin.c ---- */
@@ -83,14 +160,14 @@ void pair_no_upstream(pair *p, const char *what, const char *why);
 /* ---- pair_upstream.c ---- */
 
 /* NULL, or why there cannot be a connection, in words for the log. */
-SMX_MUST_USE const char *upstream_open(pair *p, int *error);
+SMX_MUST_USE const char *pair_upstream_open(pair *p, int *error);
 /* The connection is to one of our own listeners. */
-bool upstream_is_ourselves(const pair *p, const smx_address *to);
+bool pair_upstream_is_ourselves(const pair *p, const smx_address *to);
 /* What the upstream is told of the client before all else. */
-SMX_MUST_USE int upstream_introduce(pair *p);
-SMX_MUST_USE int upstream_secure(pair *p);
+SMX_MUST_USE int pair_upstream_introduce(pair *p);
+SMX_MUST_USE int pair_upstream_secure(pair *p);
 /* Writes what XCLIENT tells, into the pair's memory. */
-SMX_MUST_USE int upstream_xclient(pair *p, smx_slice *attributes);
+SMX_MUST_USE int pair_upstream_xclient(pair *p, smx_slice *attributes);
 
 /* ---- pair.c ---- */
 
@@ -123,5 +200,84 @@ void pair_event(pair *p, const relay_event *event);
 void pair_upstream_is_secure(pair *p);
 void pair_log(const pair *p, smx_log_level level, const char *event, const char *key,
               smx_slice value);
+
+/* ---- pair_watch.c ---- */
+
+SMX_MUST_USE int watch_new(pair *p);
+/* The session is over: its last transaction and its hooks are told. */
+void watch_close(pair *p);
+void watch_free(pair_watch *w);
+/* The upstream is connected to, or its TLS has begun. */
+void watch_upstream(pair *p);
+/* What passes, before it does. */
+void watch_command(pair *p, const relay_event *event);
+void watch_reply(pair *p, const relay_event *event);
+void watch_octets(pair *p, const relay_event *event);
+/* Octets of a message: its start is kept for the Message-ID. */
+void watch_head(pair *p, smx_slice octets);
+/* An event was acted on: what was over is, and what waited for it goes on. */
+void watch_settle(pair *p);
+/* Buffers that an idle session does not need. */
+void watch_trim(pair *p);
+
+/* ---- pair_hooks.c ---- */
+
+bool pair_hooks_want(const pair *p, smx_hook_phase phase);
+/* Asks the hooks of a phase; what they say is acted on, now or later. */
+void pair_ask(pair *p, smx_hook_phase phase, smx_slice text);
+void pair_tell(pair *p, smx_hook_phase phase);
+hook_done_fn pair_hooks_done;
+/* RELAY_ASK. */
+void pair_asked(pair *p, const relay_event *event);
+/* Recipients that hooks added go ahead of the command, or the message, at hand. */
+SMX_MUST_USE int pair_add_recipients(pair *p, const hook_change *changes);
+/* The MAIL that waited for the transaction before it. */
+void pair_ask_mail(pair *p);
+void pair_decided(pair *p, smx_hook_phase phase, const smx_verdict *verdict,
+                  const hook_change *changes);
+
+/* ---- pair_transaction.c ---- */
+
+/* The one that MAIL begins; NULL without memory. */
+SMX_MUST_USE pair_transaction *pair_transaction_begin_mail(pair *p, smx_slice argument);
+/* NULL: it was read into tx->rcpt; else what is wrong with it. */
+SMX_MUST_USE const smx_reply *pair_transaction_read_rcpt(pair_transaction *tx, smx_slice argument);
+/* The same for MAIL, into the envelope. */
+SMX_MUST_USE const smx_reply *pair_transaction_read_mail(pair_transaction *tx);
+/* tx->rcpt joins those that were given; `code`: of a reply that is not the upstream's. */
+SMX_MUST_USE int pair_transaction_add_rcpt(pair_transaction *tx, uint16_t code, bool is_sent);
+void pair_transaction_reply(pair *p, const relay_event *event);
+/* It is over: tells so. NULL: the outcome is what it looks like. */
+void pair_transaction_tell(pair *p, const char *outcome);
+/* The same, and frees it. */
+void pair_transaction_end(pair *p);
+void pair_transaction_free(pair_transaction *tx);
+/* What stands behind the path in MAIL's or RCPT's argument: its parameters. */
+smx_slice pair_transaction_parameters(smx_slice argument);
+
+/* ---- pair_record.c ---- */
+
+/* A transaction, or with NULL a session that had none. */
+void pair_record(pair *p, pair_transaction *tx);
+
+/* ---- pair_body.c ---- */
+
+void pair_body(pair *p, const relay_event *event);
+void pair_body_end(pair *p, const relay_event *event);
+void pair_body_ready(pair *p, const relay_event *event);
+void pair_body_dropped(pair *p, const relay_event *event);
+/* Goes on with what waited for a hook, or for the upstream. False: there was nothing that could. */
+bool pair_body_go_on(pair *p);
+/* Octets wait here: the client's next ones are not wanted yet. */
+bool pair_body_waits(const pair *p);
+void pair_body_decided(pair *p, smx_hook_phase phase, const smx_verdict *verdict,
+                       const hook_change *changes);
+
+/* ---- pair_trace.c ---- */
+
+void trace_event(pair *p, const relay_event *event);
+/* The session is over. */
+void trace_end(pair *p);
+void trace_note(pair *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

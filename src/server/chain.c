@@ -113,7 +113,7 @@ static void chain_walk(smx_transaction *tx)
 
 void chain_begin(smx_transaction *tx)
 {
-    int error = session_view_copy(&tx->memory, &tx->peer->guest.view, &tx->session);
+    int error = session_view_copy(&tx->draft.memory, &tx->peer->guest.view, &tx->session);
     if (error == 0)
         error = chain_enter(tx);
     if (error != 0)
@@ -129,7 +129,8 @@ static int chain_answer_each(peer *p, smx_ticket ticket, const smx_reply *reply)
 {
     smx_server_session_info info;
     smx_server_session_get_info(p->machine, &info);
-    smx_reply *replies = arena_alloc(&p->transaction->memory, info.recipients * sizeof(*replies));
+    smx_reply *replies =
+        arena_alloc(&p->transaction->draft.memory, info.recipients * sizeof(*replies));
     if (replies == NULL)
         return SMX_E_NOMEM;
     for (uint32_t i = 0; i < info.recipients; i++)
@@ -200,7 +201,7 @@ static void chain_arrived(void *arg)
         peer *p = tx->peer;
         smx_verdict *verdict = &answer->verdict;
         /* An `after` may hold on to the text as long as to the transaction. */
-        if (arena_copy(&tx->memory, verdict->reply.text, &verdict->reply.text) != 0)
+        if (arena_copy(&tx->draft.memory, verdict->reply.text, &verdict->reply.text) != 0)
             verdict->reply.text = (smx_slice){NULL, 0};
         if (answer->wait == TRANSACTION_WAITS_HANDLER)
             chain_finish(tx, &verdict->reply);

@@ -67,6 +67,7 @@ static int front_open_hooks(front *f, const front_options *options)
         .now = host_now,
         .threads = host_threads,
         .log = host_log,
+        .passes_on = options->passes_on,
     };
     if (options->hook_count == 0)
         return 0;

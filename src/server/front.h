@@ -91,6 +91,7 @@ typedef struct front_options {
     smx_shared *shared; /* NULL: one of its own */
     smx_log_fn *log;
     void *log_arg;
+    bool passes_on; /* hook_host's */
 } front_options;
 
 /* On failure front_clear is still due. */

@@ -21,6 +21,7 @@
 
 #include "base/arena.h"
 #include "base/map.h"
+#include "hook/draft.h"
 #include "sasl/sasl.h"
 #include "server/front.h"
 
@@ -58,29 +59,17 @@ struct smx_transaction {
     smx_server *server;
     peer *peer; /* NULL: the client is gone */
     server_listener *listener;
-    arena memory;
-    smx_envelope envelope;
-    size_t capacity; /* of the envelope's recipients */
-    smx_rcpt rcpt;   /* the one that hooks are asked about */
-    smx_message *message;
-    smx_header_edit *edit;     /* NULL: nothing was changed */
-    hook_change *first_change; /* of the header section, asked for before it was whole */
-    hook_change *last_change;
+    draft draft;
+    smx_rcpt rcpt;            /* the one that hooks are asked about */
     smx_session_view session; /* a copy, made when the message is whole */
     uint64_t started;
     smx_slice id;
     char id_text[FRONT_ID_MAX];
 
     /* The body on its way in. */
-    buffer chunk;              /* octets that wait for a hook */
-    uint8_t header_state;      /* octets of CRLF CRLF seen, for where the body begins */
-    bool header_told;          /* the HEADER hooks were asked */
-    bool ended;                /* the machine's EOM has come */
-    bool judged;               /* ... and was acted on */
-    bool discard;              /* 250, and nothing else */
-    bool body_changed;         /* some chunk was replaced */
-    smx_newline_check newline; /* of the replaced body */
-    smx_reply refusal;         /* code 0: none; for the end of the data */
+    bool judged;       /* its end was acted on */
+    bool discard;      /* 250, and nothing else */
+    smx_reply refusal; /* code 0: none; for the end of the data */
 
     /* The chain. */
     void *value; /* the program's own */
@@ -232,10 +221,6 @@ void transaction_free(smx_transaction *tx);
 /* The client went away while a reply is awaited. */
 void transaction_leave(smx_transaction *tx);
 SMX_MUST_USE int transaction_open_message(smx_transaction *tx);
-/* Makes the changes of a phase, or keeps them until the header section is whole. */
-SMX_MUST_USE int transaction_change(smx_transaction *tx, const hook_change *changes);
-/* The header section is whole: the changes that waited are made. */
-SMX_MUST_USE int transaction_change_header(smx_transaction *tx);
 SMX_MUST_USE int transaction_replace_body(smx_transaction *tx, smx_slice body);
 
 /* ---- chain.c ---- */

@@ -13,11 +13,9 @@ static void body_refuse(smx_transaction *tx, const smx_reply *reply)
     if (tx->refusal.code != 0)
         return;
     tx->refusal = *reply;
-    if (arena_copy(&tx->memory, reply->text, &tx->refusal.text) != 0)
+    if (arena_copy(&tx->draft.memory, reply->text, &tx->refusal.text) != 0)
         tx->refusal.text = (smx_slice){0};
-    smx_message_free(tx->message);
-    tx->message = NULL;
-    buffer_free(&tx->chunk);
+    draft_drop(&tx->draft);
 }
 
 static void body_failed(smx_transaction *tx, int error)
@@ -35,46 +33,25 @@ static bool body_is_dropped(const smx_transaction *tx)
 
 static void body_append(smx_transaction *tx, smx_slice octets)
 {
-    int error = smx_message_append(tx->message, octets);
+    int error = smx_message_append(tx->draft.message, octets);
     if (error != 0) {
         body_failed(tx, error);
         return;
     }
     smx_slice header;
-    if (!tx->header_told && smx_message_header(tx->message, &header) == SMX_E_LIMIT)
+    if (!tx->draft.header_told && smx_message_header(tx->draft.message, &header) == SMX_E_LIMIT)
         body_refuse(tx, PEER_REPLY(LONG_HEADER));
 }
 
 /* ---- through the hooks ---- */
 
-/* Octets up to and with the empty line that ends the header section; all if it is not among them. */
-static size_t body_header_length(smx_transaction *tx, smx_slice octets)
-{
-    static const char end[] = "\r\n\r\n";
-    for (size_t i = 0; i < octets.len; i++) {
-        char c = octets.data[i];
-        if (c == end[tx->header_state])
-            tx->header_state++;
-        else
-            tx->header_state = c == '\r';
-        if (tx->header_state == sizeof(end) - 1)
-            return i + 1;
-    }
-    return octets.len;
-}
-
-static bool body_is_in_header(const smx_transaction *tx)
-{
-    return tx->header_state < 4;
-}
-
 /* The changes so far are made, and the hooks of HEADER see the result. */
 static void body_ask_header(peer *p)
 {
     smx_transaction *tx = p->transaction;
-    tx->header_told = true;
-    int error = transaction_change_header(tx);
-    smx_slice header = smx_transaction_header(tx);
+    tx->draft.header_told = true;
+    int error = draft_change_header(&tx->draft);
+    smx_slice header = draft_header(&tx->draft);
     if (error == 0 && header.data == NULL)
         error = SMX_E_NOMEM;
     if (error != 0)
@@ -87,17 +64,18 @@ static void body_ask_header(peer *p)
 static void body_take_octets(peer *p)
 {
     smx_transaction *tx = p->transaction;
-    smx_slice octets = buffer_slice(&tx->chunk);
-    if (!body_is_in_header(tx) && hook_session_wants(p->hooks, SMX_HOOK_BODY)) {
+    smx_slice octets = buffer_slice(&tx->draft.chunk);
+    if (!draft_is_in_header(&tx->draft) && hook_session_wants(p->hooks, SMX_HOOK_BODY)) {
         peer_ask(p, SMX_HOOK_BODY, octets);
         return;
     }
-    size_t len = body_is_in_header(tx) ? body_header_length(tx, octets) : octets.len;
+    size_t len =
+        draft_is_in_header(&tx->draft) ? draft_header_length(&tx->draft, octets) : octets.len;
     body_append(tx, slice_to(octets, len));
     if (body_is_dropped(tx))
         return;
-    buffer_consume(&tx->chunk, len);
-    if (!tx->header_told && !body_is_in_header(tx))
+    buffer_consume(&tx->draft.chunk, len);
+    if (!tx->draft.header_told && !draft_is_in_header(&tx->draft))
         body_ask_header(p);
 }
 
@@ -109,14 +87,15 @@ static bool body_has_work(const peer *p)
     const smx_transaction *tx = p->transaction;
     if (p->asking || p->gone || p->machine == NULL || tx == NULL)
         return false;
-    return (buffer_length(&tx->chunk) > 0 && !body_is_dropped(tx)) || (tx->ended && !tx->judged);
+    return (buffer_length(&tx->draft.chunk) > 0 && !body_is_dropped(tx)) ||
+           (tx->draft.ended && !tx->judged);
 }
 
 void peer_body_go_on(peer *p)
 {
     while (body_has_work(p)) {
         const smx_transaction *tx = p->transaction;
-        if (buffer_length(&tx->chunk) > 0 && !body_is_dropped(tx))
+        if (buffer_length(&tx->draft.chunk) > 0 && !body_is_dropped(tx))
             body_take_octets(p);
         else
             body_take_end(p);
@@ -130,20 +109,18 @@ void peer_body(peer *p, smx_slice octets)
         return;
     bool hooked = p->hooks != NULL && (hook_session_wants(p->hooks, SMX_HOOK_HEADER) ||
                                        hook_session_wants(p->hooks, SMX_HOOK_BODY));
-    if (!hooked && buffer_length(&tx->chunk) == 0) {
+    if (!hooked && buffer_length(&tx->draft.chunk) == 0) {
         body_append(tx, octets);
         return;
     }
-    if (tx->header_state == 0 && smx_message_size(tx->message) == 0)
-        tx->header_state = 2; /* an empty line may be the first */
-    if (buffer_append(&tx->chunk, octets) != 0)
+    if (buffer_append(&tx->draft.chunk, octets) != 0)
         body_failed(tx, SMX_E_NOMEM);
     peer_body_go_on(p);
 }
 
 void peer_body_end(peer *p)
 {
-    p->transaction->ended = true;
+    p->transaction->draft.ended = true;
     peer_body_go_on(p);
 }
 
@@ -168,7 +145,7 @@ void peer_header_decided(peer *p, const smx_verdict *verdict, const hook_change 
 {
     smx_transaction *tx = p->transaction;
     if (body_passes(p, verdict)) {
-        int error = transaction_change(tx, changes);
+        int error = draft_change(&tx->draft, changes);
         if (error != 0)
             body_failed(tx, error);
     }
@@ -176,24 +153,15 @@ void peer_header_decided(peer *p, const smx_verdict *verdict, const hook_change 
 
 static void body_take_chunk(smx_transaction *tx, const hook_change *changes)
 {
-    smx_slice octets = buffer_slice(&tx->chunk);
-    const hook_change *last = NULL;
-    for (const hook_change *at = changes; at != NULL; at = at->next)
-        if (at->kind == HOOK_REPLACE_BODY)
-            last = at;
-    if (last != NULL)
-        octets = last->value;
-    tx->body_changed = tx->body_changed || last != NULL;
-    smx_newline_check_feed(&tx->newline, octets);
-    body_append(tx, octets);
-    buffer_clear(&tx->chunk);
+    body_append(tx, draft_chunk(&tx->draft, changes));
+    buffer_clear(&tx->draft.chunk);
 }
 
 void peer_body_decided(peer *p, const smx_verdict *verdict, const hook_change *changes)
 {
     smx_transaction *tx = p->transaction;
     if (body_passes(p, verdict)) {
-        int error = transaction_change(tx, changes);
+        int error = draft_change(&tx->draft, changes);
         if (error != 0)
             body_failed(tx, error);
         else
@@ -203,20 +171,12 @@ void peer_body_decided(peer *p, const smx_verdict *verdict, const hook_change *c
 
 /* ---- the end ---- */
 
-/* What hooks made of the body must be sendable (ATTACKS 4). */
-static void body_check_changed(smx_transaction *tx)
-{
-    smx_newline_check_end(&tx->newline);
-    if (tx->body_changed && tx->newline.faults != 0)
-        body_refuse(tx, PEER_REPLY(LOCAL_ERROR));
-}
-
 /* The hooks of EOM see the header section as changed so far. */
 static void body_ask_eom(peer *p)
 {
     smx_transaction *tx = p->transaction;
-    int error = transaction_change_header(tx);
-    smx_slice header = smx_transaction_header(tx);
+    int error = draft_change_header(&tx->draft);
+    smx_slice header = draft_header(&tx->draft);
     if (error != 0 || header.data == NULL)
         chain_reply(tx, PEER_REPLY(NO_ROOM));
     else
@@ -229,12 +189,14 @@ static void body_take_end(peer *p)
     smx_transaction *tx = p->transaction;
     const smx_verdict go_on = {.kind = SMX_CONTINUE};
     if (!body_is_dropped(tx)) {
-        smx_message_end(tx->message);
-        if (!tx->header_told && p->hooks != NULL && hook_session_wants(p->hooks, SMX_HOOK_HEADER)) {
+        smx_message_end(tx->draft.message);
+        if (!tx->draft.header_told && p->hooks != NULL &&
+            hook_session_wants(p->hooks, SMX_HOOK_HEADER)) {
             body_ask_header(p);
             return;
         }
-        body_check_changed(tx);
+        if (!draft_is_sendable(&tx->draft))
+            body_refuse(tx, PEER_REPLY(LOCAL_ERROR));
     }
     tx->judged = true;
     if (tx->refusal.code != 0)

@@ -22,9 +22,9 @@ static smx_hook_view peer_hook_view(const peer *p, smx_hook_phase phase, smx_sli
     return (smx_hook_view){
         .phase = phase,
         .session = &p->guest.view,
-        .envelope = tx == NULL ? NULL : &tx->envelope,
+        .envelope = tx == NULL ? NULL : &tx->draft.envelope,
         .rcpt = tx != NULL && phase == SMX_HOOK_RCPT ? &tx->rcpt : NULL,
-        .message = tx != NULL && phase == SMX_HOOK_EOM ? tx->message : NULL,
+        .message = tx != NULL && phase == SMX_HOOK_EOM ? tx->draft.message : NULL,
         .text = text,
         .started = tx == NULL ? 0 : tx->started,
         .transaction = tx,
@@ -42,7 +42,7 @@ void peer_ask(peer *p, smx_hook_phase phase, smx_slice text)
     const hook_change *changes = NULL;
     if (peer_hooks_want(p, phase)) {
         bool early = phase < SMX_HOOK_MAIL;
-        arena *memory = early ? &p->asked : &p->transaction->memory;
+        arena *memory = early ? &p->asked : &p->transaction->draft.memory;
         smx_hook_view view = peer_hook_view(p, phase, text);
         if (early)
             arena_reset(memory);
@@ -167,7 +167,7 @@ static void event_rcpt(peer *p, const smx_server_event *event)
 {
     smx_transaction *tx = p->transaction;
     const smx_verdict go_on = {.kind = SMX_CONTINUE};
-    if (envelope_copy_rcpt(&tx->memory, event->rcpt, &tx->rcpt) != 0)
+    if (envelope_copy_rcpt(&tx->draft.memory, event->rcpt, &tx->rcpt) != 0)
         peer_answer(p, PEER_REPLY(NO_ROOM));
     else if (tx->discard)
         peer_decided(p, SMX_HOOK_RCPT, &go_on, NULL);

@@ -63,7 +63,7 @@ static bool envelope_passes(peer *p, smx_hook_phase phase, const smx_verdict *ve
 
 static void envelope_changed(peer *p, const hook_change *changes, const smx_reply *reply)
 {
-    int error = transaction_change(p->transaction, changes);
+    int error = draft_change(&p->transaction->draft, changes);
     if (error == SMX_E_NOMEM)
         reply = PEER_REPLY(NO_ROOM);
     else if (error != 0)
@@ -82,7 +82,8 @@ static void decided_rcpt(peer *p, const smx_verdict *verdict, const hook_change 
     smx_transaction *tx = p->transaction;
     if (!envelope_passes(p, SMX_HOOK_RCPT, verdict))
         return;
-    if (envelope_add_rcpt(&tx->envelope, &tx->memory, &tx->rcpt, &tx->capacity) != 0)
+    if (envelope_add_rcpt(&tx->draft.envelope, &tx->draft.memory, &tx->rcpt, &tx->draft.capacity) !=
+        0)
         peer_answer(p, PEER_REPLY(NO_ROOM));
     else
         envelope_changed(p, changes, PEER_REPLY(RECIPIENT));
@@ -98,7 +99,7 @@ static void decided_data(peer *p, const smx_verdict *verdict, const hook_change 
 static void message_passes(peer *p)
 {
     smx_transaction *tx = p->transaction;
-    if (!tx->discard && tx->envelope.recipient_count > 0) {
+    if (!tx->discard && tx->draft.envelope.recipient_count > 0) {
         chain_begin(tx);
         return;
     }
@@ -109,11 +110,8 @@ static void message_passes(peer *p)
 
 static int replaced_body(smx_transaction *tx, const hook_change *changes)
 {
-    const hook_change *last = NULL;
-    for (; changes != NULL; changes = changes->next)
-        if (changes->kind == HOOK_REPLACE_BODY)
-            last = changes;
-    return last == NULL ? 0 : transaction_replace_body(tx, last->value);
+    smx_slice body;
+    return draft_new_body(changes, &body) ? transaction_replace_body(tx, body) : 0;
 }
 
 static void decided_eom(peer *p, const smx_verdict *verdict, const hook_change *changes)
@@ -128,7 +126,7 @@ static void decided_eom(peer *p, const smx_verdict *verdict, const hook_change *
         return;
     }
     tx->discard = tx->discard || verdict->kind == SMX_DISCARD;
-    int error = transaction_change(tx, changes);
+    int error = draft_change(&tx->draft, changes);
     if (error == 0)
         error = replaced_body(tx, changes);
     if (error == 0)

@@ -28,6 +28,7 @@
     X(TAKEN, 250, 2, 0, 0, "message taken")                                                        \
     X(NO_ROOM, 452, 4, 3, 1, "not enough memory now, try again later")                             \
     X(LOCAL_ERROR, 451, 4, 3, 0, "local error, try again later")                                   \
+    X(TOO_BIG, 552, 5, 3, 4, "the message is too big")                                             \
     X(LONG_HEADER, 554, 5, 6, 0, "the header section is too long")                                 \
     X(SETUP, 421, 4, 3, 0, "local error, try again later")                                         \
     X(DISMISSED, 421, 4, 3, 2, "the configuration has changed, please connect again")              \

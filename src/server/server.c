@@ -58,8 +58,14 @@ int smx_server_new(smx_loop *loop, const smx_server_options *options, smx_server
     smx_server *server = calloc(1, sizeof(*server));
     if (server == NULL)
         return SMX_E_NOMEM;
-    const front_options common = {options->hostname, options->hooks, options->hook_count,
-                                  options->shared,   options->log,   options->log_arg};
+    const front_options common = {
+        .hostname = options->hostname,
+        .hooks = options->hooks,
+        .hook_count = options->hook_count,
+        .shared = options->shared,
+        .log = options->log,
+        .log_arg = options->log_arg,
+    };
     server->options = *options;
     server->auth_delay_ms = AUTH_DELAY_MS;
     (void)pthread_mutex_init(&server->mutex, NULL);

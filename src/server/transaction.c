@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "hook/apply.h"
 #include "mail/envelope.h"
 #include "server/internal.h"
 
@@ -27,7 +26,7 @@ smx_transaction *transaction_begin(peer *p, const smx_mail *mail)
     if (p->transaction == NULL)
         p->transaction = transaction_new(p);
     smx_transaction *tx = p->transaction;
-    if (tx == NULL || envelope_set_mail(&tx->envelope, &tx->memory, mail) != 0)
+    if (tx == NULL || envelope_set_mail(&tx->draft.envelope, &tx->draft.memory, mail) != 0)
         return NULL;
     tx->started = clock_wall_ms();
     tx->id = front_next_id(&p->server->front, tx->started, tx->id_text);
@@ -38,21 +37,19 @@ smx_transaction *transaction_begin(peer *p, const smx_mail *mail)
 static void transaction_clear(smx_transaction *tx)
 {
     chain_forget(tx);
-    smx_message_free(tx->message);
-    smx_header_edit_free(tx->edit);
-    buffer_free(&tx->chunk);
+    draft_drop(&tx->draft);
 }
 
 void transaction_reset(smx_transaction *tx)
 {
     transaction_clear(tx);
-    arena_reset(&tx->memory);
+    draft_reset(&tx->draft);
     smx_transaction kept = {
         .node = tx->node,
         .server = tx->server,
         .peer = tx->peer,
         .listener = tx->listener,
-        .memory = tx->memory,
+        .draft = tx->draft,
     };
     *tx = kept;
 }
@@ -62,7 +59,7 @@ void transaction_free(smx_transaction *tx)
     if (tx == NULL)
         return;
     transaction_clear(tx);
-    arena_free(&tx->memory);
+    arena_free(&tx->draft.memory);
     list_remove(&tx->node);
     free(tx);
 }
@@ -76,101 +73,37 @@ void transaction_leave(smx_transaction *tx)
         on_gone(tx->on_gone_arg);
 }
 
-int transaction_open_message(smx_transaction *tx)
+static smx_message_options transaction_message_options(const smx_transaction *tx)
 {
-    const smx_message_options options = {
+    return (smx_message_options){
         .version = SMX_MESSAGE_VERSION,
         .budget = tx->server->front.shared->budget,
         .temp_dir = tx->server->options.temp_dir,
     };
-    return smx_message_new(&options, &tx->message);
 }
 
-/* ---- changes ---- */
-
-static int transaction_edit_made(smx_transaction *tx)
+int transaction_open_message(smx_transaction *tx)
 {
-    smx_slice header;
-    if (tx->edit != NULL)
-        return 0;
-    int error = smx_message_header(tx->message, &header);
-    return error != 0 ? error : smx_header_edit_new(header, &tx->edit);
-}
-
-static int transaction_change_header_now(smx_transaction *tx, const hook_change *change)
-{
-    int error = transaction_edit_made(tx);
-    return error != 0 ? error : apply_to_header(change, tx->edit);
-}
-
-/* A copy in the arena, at the end of those that wait for the header section. */
-static int transaction_defer_change(smx_transaction *tx, const hook_change *change)
-{
-    hook_change *copy = arena_alloc(&tx->memory, sizeof(*copy));
-    if (copy == NULL)
-        return SMX_E_NOMEM;
-    *copy = *change;
-    copy->next = NULL;
-    if (tx->last_change != NULL)
-        tx->last_change->next = copy;
-    else
-        tx->first_change = copy;
-    tx->last_change = copy;
-    return 0;
-}
-
-int transaction_change(smx_transaction *tx, const hook_change *changes)
-{
-    int error = 0;
-    for (const hook_change *at = changes; at != NULL && error == 0; at = at->next) {
-        if (at->kind == HOOK_REPLACE_BODY)
-            continue;
-        if (!change_is_of_header(at->kind))
-            error = apply_to_envelope(at, &tx->envelope, &tx->memory, &tx->capacity);
-        else if (tx->header_told || tx->ended)
-            error = transaction_change_header_now(tx, at);
-        else
-            error = transaction_defer_change(tx, at);
-    }
-    return error;
-}
-
-int transaction_change_header(smx_transaction *tx)
-{
-    int error = 0;
-    for (const hook_change *at = tx->first_change; at != NULL && error == 0; at = at->next)
-        error = transaction_change_header_now(tx, at);
-    tx->first_change = NULL;
-    tx->last_change = NULL;
-    return error;
+    const smx_message_options options = transaction_message_options(tx);
+    return draft_open(&tx->draft, &options);
 }
 
 int transaction_replace_body(smx_transaction *tx, smx_slice body)
 {
-    const smx_message_options options = {
-        .version = SMX_MESSAGE_VERSION,
-        .budget = tx->server->front.shared->budget,
-        .temp_dir = tx->server->options.temp_dir,
-    };
-    smx_message *changed;
-    int error = apply_body(tx->message, body, &options, &changed);
-    if (error != 0)
-        return error;
-    smx_message_free(tx->message);
-    tx->message = changed;
-    return 0;
+    const smx_message_options options = transaction_message_options(tx);
+    return draft_replace_body(&tx->draft, body, &options);
 }
 
 /* ---- as handlers see it ---- */
 
 const smx_envelope *smx_transaction_envelope(const smx_transaction *tx)
 {
-    return &tx->envelope;
+    return &tx->draft.envelope;
 }
 
 smx_message *smx_transaction_message(const smx_transaction *tx)
 {
-    return tx->message;
+    return tx->draft.message;
 }
 
 const smx_session_view *smx_transaction_session(const smx_transaction *tx)
@@ -190,22 +123,17 @@ uint64_t smx_transaction_started(const smx_transaction *tx)
 
 smx_slice smx_transaction_header(const smx_transaction *tx)
 {
-    smx_slice header = {0};
-    int error = tx->edit != NULL ? smx_header_edit_result(tx->edit, &header)
-                                 : smx_message_header(tx->message, &header);
-    if (error != 0)
-        return (smx_slice){NULL, 0};
-    return header.data == NULL ? SMX_SLICE("") : header;
+    return draft_header(&tx->draft);
 }
 
 smx_header_edit *smx_transaction_edit(smx_transaction *tx)
 {
-    return transaction_edit_made(tx) == 0 ? tx->edit : NULL;
+    return draft_edit(&tx->draft) == 0 ? tx->draft.edit : NULL;
 }
 
 void *smx_transaction_alloc(smx_transaction *tx, size_t size)
 {
-    return arena_alloc(&tx->memory, size);
+    return arena_alloc(&tx->draft.memory, size);
 }
 
 const smx_user *smx_transaction_user(const smx_transaction *tx)

@@ -5,58 +5,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
-
-/* What a scripted hook does, and what it saw. */
-typedef struct script {
-    smx_hook hook;
-    smx_hook_phase phase; /* where it does it; elsewhere it continues */
-    smx_verdict verdict;
-    void (*change)(smx_hook_call *call);
-    bool later;          /* the test answers by ticket */
-    bool answer_at_once; /* by ticket, from within the call */
-    smx_hooks *table;
-    atomic_uint_fast64_t ticket;
-    atomic_int calls[SMX_HOOK_PHASE_COUNT];
-    char seen[256]; /* text of the last call of `phase` */
-    atomic_int released;
-} script;
-
-static smx_verdict run_script(void *arg, smx_hook_call *call)
-{
-    script *s = arg;
-    const smx_hook_view *view = smx_hook_get_view(call);
-    s->calls[view->phase]++;
-    if (view->phase != s->phase)
-        return (smx_verdict){.kind = SMX_CONTINUE};
-    (void)snprintf(s->seen, sizeof(s->seen), "%.*s", (int)view->text.len, view->text.data);
-    if (s->change != NULL)
-        s->change(call);
-    if (!s->later)
-        return s->verdict;
-    smx_ticket ticket = smx_hook_ticket(call);
-    s->table = smx_hook_table(call);
-    if (s->answer_at_once && smx_hooks_answer(s->table, ticket, &s->verdict) != 0)
-        abort();
-    s->ticket = ticket;
-    return (smx_verdict){.kind = SMX_VERDICT_LATER};
-}
-
-static void script_init(script *s, const char *name, smx_hook_phase phase, smx_verdict_kind kind)
-{
-    *s = (script){.phase = phase, .verdict = {.kind = kind}};
-    s->hook = (smx_hook){.version = SMX_HOOK_VERSION, .name = name, .arg = s};
-    for (size_t i = 0; i < SMX_HOOK_PHASE_COUNT; i++)
-        s->hook.phases[i] = run_script;
-    if (kind == SMX_REPLY_WITH || kind == SMX_DISCONNECT)
-        s->verdict.reply = SMX_REPLY(550, 5, 7, 9, "the hook says no");
-}
-
-/* The test answers by ticket. */
-static void script_later(script *s, smx_hook_phase phase)
-{
-    script_init(s, "later", phase, SMX_CONTINUE);
-    s->later = true;
-}
+#include "hook_script.h"
 
 /* A server with this hook, and its first client. */
 static client *greet_with(fixture *f, const script *s)

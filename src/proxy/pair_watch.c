@@ -1,0 +1,181 @@
+/* What hooks, records and transcripts are shown of a session: its view, and the transaction under way.
+ * It is read off what passes; nothing of this is there when nobody looks. */
+#include <stdlib.h>
+
+#include "proxy/proxy_internal.h"
+
+int watch_new(pair *p)
+{
+    front *f = &p->proxy->front;
+    int error = 0;
+    if (!p->listener->is_watched)
+        return 0;
+    p->watch = calloc(1, sizeof(*p->watch));
+    if (p->watch == NULL)
+        return SMX_E_NOMEM;
+    if (f->hooks != NULL)
+        error = hook_session_new(f->hooks, pair_hooks_done, p, &p->watch->hooks);
+    return error;
+}
+
+void watch_close(pair *p)
+{
+    pair_watch *w = p->watch;
+    if (w == NULL || w->is_closed)
+        return;
+    w->is_closed = true;
+    if (w->transaction != NULL)
+        pair_transaction_tell(p, "lost");
+    else if (w->transactions == 0)
+        pair_record(p, NULL);
+    pair_tell(p, SMX_HOOK_CLOSE);
+    trace_end(p);
+    hook_session_free(w->hooks);
+    w->hooks = NULL;
+}
+
+void watch_free(pair_watch *w)
+{
+    if (w == NULL)
+        return;
+    hook_session_free(w->hooks);
+    pair_transaction_free(w->transaction);
+    arena_free(&w->asked);
+    buffer_free(&w->helo);
+    buffer_free(&w->user);
+    auth_user_free(&w->auth);
+    free(w);
+}
+
+void watch_upstream(pair *p)
+{
+    connection_tls_info tls;
+    pair_watch *w = p->watch;
+    if (w == NULL || p->upstream == NULL)
+        return;
+    w->upstream = *connection_peer(p->upstream);
+    if (!connection_get_tls_info(p->upstream, &tls))
+        return;
+    w->upstream_protocol = slice_of_text(tls.protocol);
+    w->upstream_cipher = slice_of_text(tls.cipher);
+    w->upstream_verified = tls.verified;
+}
+
+/* ---- commands ---- */
+
+static smx_slice without_end(smx_slice line)
+{
+    return line.len >= 2 ? slice_to(line, line.len - 2) : line;
+}
+
+/* A buffer's octets become a field of the view; without memory it stays empty. */
+static void keep(buffer *b, smx_slice text, smx_slice *field)
+{
+    buffer_clear(b);
+    *field = buffer_append(b, text) == 0 ? buffer_slice(b) : (smx_slice){0};
+}
+
+static void watch_auth(pair_watch *w, const relay_event *event)
+{
+    smx_command command;
+    smx_command_parse(without_end(event->text), &command);
+    if (command.verb == SMX_VERB_AUTH)
+        auth_user_begin(&w->auth, command.argument);
+    else
+        auth_user_response(&w->auth, without_end(event->text));
+}
+
+void watch_command(pair *p, const relay_event *event)
+{
+    pair_watch *w = p->watch;
+    smx_command command;
+    if (w == NULL || event->own)
+        return;
+    if (event->kind == RELAY_KIND_AUTH)
+        watch_auth(w, event);
+    if (event->kind == RELAY_KIND_HELLO || event->kind == RELAY_KIND_HELO) {
+        smx_command_parse(without_end(event->text), &command);
+        keep(&w->helo, command.argument, &p->guest.view.helo);
+        p->guest.view.esmtp = event->kind == RELAY_KIND_HELLO;
+    }
+    bool chunk = event->kind == RELAY_KIND_CHUNK || event->kind == RELAY_KIND_LAST_CHUNK;
+    if (w->transaction != NULL && chunk)
+        w->transaction->by_chunks = true;
+}
+
+/* ---- replies ---- */
+
+void watch_reply(pair *p, const relay_event *event)
+{
+    pair_watch *w = p->watch;
+    if (w == NULL)
+        return;
+    if (event->kind == RELAY_KIND_AUTH && event->code == 235 && !event->own) {
+        keep(&w->user, auth_user_name(&w->auth), &p->guest.view.user);
+        p->guest.view.authenticated = true;
+    }
+    if (w->transaction != NULL)
+        pair_transaction_reply(p, event);
+}
+
+/* ---- bodies that pass as they are ---- */
+
+void watch_head(pair *p, smx_slice octets)
+{
+    enum { HEAD_MAX = 16384 };
+    pair_transaction *tx = p->watch->transaction;
+    size_t room = HEAD_MAX - buffer_length(&tx->head);
+    if (tx->head_is_whole || p->proxy->options.record == NULL)
+        return;
+    if (buffer_append(&tx->head, slice_to(octets, octets.len < room ? octets.len : room)) != 0)
+        tx->head_is_whole = true;
+    smx_slice head = buffer_slice(&tx->head);
+    tx->head_is_whole = tx->head_is_whole || head.len == HEAD_MAX ||
+                        slice_search(head, SMX_SLICE("\r\n\r\n")) < head.len;
+}
+
+void watch_octets(pair *p, const relay_event *event)
+{
+    relay_info info;
+    pair_watch *w = p->watch;
+    if (w == NULL)
+        return;
+    w->octets += event->text.len;
+    relay_get_info(p->relay, &info);
+    if (w->transaction == NULL || event->side != RELAY_UPSTREAM || info.is_raw)
+        return;
+    w->transaction->size += event->text.len;
+    watch_head(p, event->text);
+}
+
+/* ---- after each event ---- */
+
+/* The transaction is over when the relay says so and all replies to it were given. */
+void watch_settle(pair *p)
+{
+    relay_info info;
+    pair_watch *w = p->watch;
+    if (w == NULL || p->state != PAIR_RELAYS || p->asking)
+        return;
+    relay_get_info(p->relay, &info);
+    pair_transaction *tx = w->transaction;
+    if (tx != NULL && info.in_transaction)
+        tx->is_taken = true;
+    if (info.outstanding > 0)
+        return;
+    bool begun = tx != NULL && (tx->is_taken || tx->is_refused);
+    if (begun && !info.in_transaction && !info.receiving)
+        pair_transaction_end(p);
+    if (w->mail_waits)
+        pair_ask_mail(p);
+}
+
+void watch_trim(pair *p)
+{
+    pair_watch *w = p->watch;
+    if (w == NULL || p->asking || w->mail_waits)
+        return;
+    arena_free(&w->asked);
+    auth_user_free(&w->auth);
+    w->auth = (auth_user){0};
+}
