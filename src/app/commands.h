@@ -17,6 +17,7 @@ extern const command command_explain;
 extern const command command_passwd;
 extern const command command_demo;
 extern const command command_sink;
+extern const command command_proxy;
 extern const command command_upstream;
 extern const command command_reload;
 

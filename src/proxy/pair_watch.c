@@ -89,10 +89,11 @@ void watch_command(pair *p, const relay_event *event)
 {
     pair_watch *w = p->watch;
     smx_command command;
-    if (w == NULL || event->own)
+    if (w == NULL || (event->own && p->guest.view.helo.len > 0))
         return;
     if (event->kind == RELAY_KIND_AUTH)
         watch_auth(w, event);
+    /* The greeting of our own bears the client's name too. */
     if (event->kind == RELAY_KIND_HELLO || event->kind == RELAY_KIND_HELO) {
         smx_command_parse(without_end(event->text), &command);
         keep(&w->helo, command.argument, &p->guest.view.helo);
