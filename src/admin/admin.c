@@ -70,6 +70,7 @@ static void admin_turn(admin *a)
     MHD_UNSIGNED_LONG_LONG wait = TURN_MS;
     bool was_full = true;
     end_late(a);
+    admin_rouse_follows(a, clock_monotonic_ms());
     while (was_full) {
         was_full = a->peers.count >= a->options.max_connections;
         (void)MHD_run(a->daemon);
@@ -120,6 +121,7 @@ static void on_wake(uv_async_t *wake)
 {
     admin *a = wake->data;
     admin_take_done(a);
+    admin_rouse_woken(a);
     if (atomic_load(&a->stop))
         smx_loop_stop(a->loop);
     else
@@ -289,6 +291,7 @@ void admin_free(admin *a)
     }
     pool_free(a->jobs);
     admin_take_done(a); /* libmicrohttpd ends no connection that sleeps */
+    admin_rouse_follows(a, UINT64_MAX);
     finish_answers(a);
     close_all(a);
     (void)pthread_mutex_destroy(&a->done_mutex);

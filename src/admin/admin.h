@@ -12,6 +12,21 @@
 #include "admin/status.h"
 #include "base/problem.h"
 
+/* Which sessions are followed; NULL: any. */
+typedef struct admin_filter {
+    const char *client;
+    const char *from;
+    const char *listener;
+} admin_filter;
+
+/* Lines that go on until it is closed. On the admin's thread. */
+typedef struct admin_stream {
+    void *state;
+    /* Octets of what there is; 0: nothing now. */
+    size_t (*read)(void *state, char *octets, size_t capacity);
+    void (*close)(void *state);
+} admin_stream;
+
 /* Each is called on the admin's threads, several at a time, while the daemon works: it must be safe
  * there. NULL: answered 501. A negative SMX_E* comes with a problem that says what and what to do:
  * NOTFOUND is answered 404, INVALID and SYNTAX 400, BUSY 409, UNSUPPORTED 501, TIMEOUT 504. */
@@ -28,6 +43,10 @@ typedef struct admin_ops {
     int (*explain)(void *arg, const json_t *query, const atomic_bool *stop, json_t **answer,
                    problem *p);
     int (*reload)(void *arg, const atomic_bool *stop, json_t **answer, problem *p);
+    /* Transcripts of sessions as lines of JSON. `news(news_arg)` is called on any thread when there is
+     * something to read where there was nothing, until the stream is closed. */
+    int (*follow)(void *arg, const admin_filter *filter, void (*news)(void *news_arg),
+                  void *news_arg, admin_stream *stream, problem *p);
 } admin_ops;
 
 typedef struct admin_options {

@@ -38,8 +38,12 @@ struct admin {
     pool *jobs;       /* threads for what takes long */
     atomic_bool stop; /* ends them, and the loop */
     pthread_mutex_t done_mutex;
-    list done; /* requests whose jobs are done; under the mutex */
+    list done;    /* requests whose jobs are done; under the mutex */
+    list woken;   /* streams that have something to say; under the mutex */
+    list follows; /* all streams */
 };
+
+typedef struct admin_follow admin_follow;
 
 /* One connection. */
 typedef struct admin_peer {
@@ -63,8 +67,9 @@ typedef struct admin_route {
     const char *method; /* GET is HEAD too */
     const char *path;   /* "/api/upstreams/" + NAME + "/suspend" is "/api/upstreams/?/suspend" */
     void (*run)(struct admin_request *request);
-    bool is_open; /* without a token */
-    bool is_slow; /* runs on a thread of the pool */
+    bool is_open;   /* without a token */
+    bool is_slow;   /* runs on a thread of the pool */
+    bool is_stream; /* the answer goes on; there is no `run` */
 } admin_route;
 
 typedef struct admin_request {
@@ -100,6 +105,13 @@ void admin_job_done(admin_request *r);
 void admin_take_done(admin *a);
 /* The peer's time begins anew. */
 void admin_peer_rest(admin *a, admin_peer *peer);
+
+/* stream.c: the response that goes on, or NULL: the answer says why not. */
+struct MHD_Response *admin_stream_begin(admin_request *r, struct MHD_Connection *http);
+/* Wakes the connections of streams that have something to say, */
+void admin_rouse_woken(admin *a);
+/* and of those whose empty line is due. UINT64_MAX: of all. */
+void admin_rouse_follows(admin *a, uint64_t due);
 
 /* answer.c */
 void admin_answer_text(admin_answer *answer, unsigned status, const char *type, const char *text);

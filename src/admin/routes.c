@@ -255,6 +255,7 @@ static const admin_route ROUTES[] = {
     {"POST", "/api/upstreams/?/suspend", run_suspend},
     {"POST", "/api/upstreams/?/resume",  run_resume},
     {"POST", "/api/upstreams/?/test",    run_test,      .is_slow = true},
+    {"GET",  "/api/trace",               NULL,          .is_stream = true},
     {"POST", "/api/explain",             run_explain,   .is_slow = true},
     {"POST", "/api/reload",              run_reload,    .is_slow = true},
 };

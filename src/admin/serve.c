@@ -142,18 +142,21 @@ static void add_headers(struct MHD_Response *response, const admin_answer *answe
                                       "Bearer realm=\"smtpmux\"");
 }
 
-/* The response takes the body's memory over. */
+static enum MHD_Result send_response(struct MHD_Connection *http, const admin_request *r,
+                                     struct MHD_Response *response)
+{
+    add_headers(response, &r->answer);
+    enum MHD_Result sent = MHD_queue_response(http, r->answer.status, response);
+    MHD_destroy_response(response);
+    return sent;
+}
+
 static enum MHD_Result send_answer(struct MHD_Connection *http, admin_request *r)
 {
     smx_slice body = buffer_slice(&r->answer.body);
     struct MHD_Response *response = MHD_create_response_from_buffer(
         body.len, (char *)(uintptr_t)body.data, MHD_RESPMEM_MUST_COPY);
-    if (response == NULL)
-        return MHD_NO;
-    add_headers(response, &r->answer);
-    enum MHD_Result sent = MHD_queue_response(http, r->answer.status, response);
-    MHD_destroy_response(response);
-    return sent;
+    return response == NULL ? MHD_NO : send_response(http, r, response);
 }
 
 /* ---- the body ---- */
@@ -201,6 +204,10 @@ static enum MHD_Result go_on(struct MHD_Connection *http, admin_request *r, cons
 {
     if (r->answer.status == 0 && r->route->is_slow && !r->is_begun)
         return begin_job(http, r);
+    if (r->answer.status == 0 && r->route->is_stream) {
+        struct MHD_Response *response = admin_stream_begin(r, http);
+        return response == NULL ? send_answer(http, r) : send_response(http, r, response);
+    }
     if (r->answer.status == 0)
         r->route->run(r);
     assert(r->answer.status != 0);

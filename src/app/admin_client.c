@@ -10,7 +10,7 @@
 #include "app/admin_keys.h"
 #include "net/endpoint.h"
 
-enum { PATIENCE_SECONDS = 120, CONNECT_SECONDS = 10, ANSWER_MAX = 64 << 20 };
+enum { PATIENCE_SECONDS = 120, CONNECT_SECONDS = 10, SILENCE_SECONDS = 60, ANSWER_MAX = 64 << 20 };
 
 struct admin_client {
     config *config;
@@ -169,8 +169,9 @@ static int tell_no_connection(const admin_client *c, CURLcode result)
     return EX_UNAVAILABLE;
 }
 
+/* `seconds` of patience with the whole answer; 0: it goes on, as long as something comes. */
 static int perform(admin_client *c, const endpoint *at, const char *url, const char *body,
-                   buffer *in)
+                   long seconds, curl_write_callback take, void *arg)
 {
     bool is_whole;
     char path[512];
@@ -184,10 +185,14 @@ static int perform(admin_client *c, const endpoint *at, const char *url, const c
     (void)curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http");
     (void)curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
-    (void)curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, (long)PATIENCE_SECONDS);
+    (void)curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, seconds);
+    if (seconds == 0) {
+        (void)curl_easy_setopt(c->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+        (void)curl_easy_setopt(c->curl, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_SECONDS);
+    }
     (void)curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
-    (void)curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_octets);
-    (void)curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, in);
+    (void)curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take);
+    (void)curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, arg);
     if (body != NULL)
         (void)curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, body);
     CURLcode result = is_whole ? curl_easy_perform(c->curl) : CURLE_OUT_OF_MEMORY;
@@ -248,7 +253,7 @@ int admin_client_ask(admin_client *client, const char *path, const char *name, j
     *answer = NULL;
     if (endpoint_parse(slice_of_text(client->listen), 0, &at, &p) == 0 &&
         (body == NULL || text != NULL) && write_url(client, &at, path, name, &url) == 0)
-        code = perform(client, &at, url.data, text, &in);
+        code = perform(client, &at, url.data, text, PATIENCE_SECONDS, on_octets, &in);
     else
         (void)fputs("smtpmux: out of memory\n", stderr);
     if (code == EX_OK)
@@ -257,6 +262,74 @@ int admin_client_ask(admin_client *client, const char *path, const char *name, j
     free(text);
     buffer_free(&url);
     buffer_free(&in);
+    return code;
+}
+
+/* ---- an answer that goes on ---- */
+
+typedef struct follow {
+    admin_client *client;
+    buffer in; /* up to the end of a line, or the whole of a refusal */
+    void (*line)(void *arg, smx_slice line);
+    void *arg;
+} follow;
+
+static size_t on_lines(char *octets, size_t size, size_t count, void *arg)
+{
+    follow *f = arg;
+    long status = 0;
+    if (buffer_append(&f->in, slice_of(octets, size * count)) != 0)
+        return 0;
+    (void)curl_easy_getinfo(f->client->curl, CURLINFO_RESPONSE_CODE, &status);
+    while (status == 200) {
+        smx_slice all = buffer_slice(&f->in);
+        size_t end = slice_find(all, '\n');
+        if (end == all.len)
+            break;
+        if (end > 0)
+            f->line(f->arg, slice_to(all, end));
+        buffer_consume(&f->in, end + 1);
+    }
+    return size * count;
+}
+
+static int write_query(admin_client *c, const char *const *pairs, buffer *url)
+{
+    int error = 0;
+    url->end--; /* its NUL */
+    for (char sign = '?'; pairs[0] != NULL && error == 0; pairs += 2) {
+        char *escaped = pairs[1] == NULL ? NULL : curl_easy_escape(c->curl, pairs[1], 0);
+        if (pairs[1] == NULL)
+            continue;
+        error =
+            escaped == NULL ? SMX_E_NOMEM : buffer_printf(url, "%c%s=%s", sign, pairs[0], escaped);
+        curl_free(escaped);
+        sign = '&';
+    }
+    return error == 0 ? buffer_append_char(url, '\0') : error;
+}
+
+int admin_client_follow(admin_client *client, const char *path, const char *const *pairs,
+                        void (*line)(void *arg, smx_slice line), void *arg)
+{
+    endpoint at;
+    problem p;
+    buffer url = {0};
+    follow f = {.client = client, .line = line, .arg = arg};
+    json_t *answer = NULL;
+    long status = 0;
+    int code = EX_OSERR;
+    if (endpoint_parse(slice_of_text(client->listen), 0, &at, &p) == 0 &&
+        write_url(client, &at, path, NULL, &url) == 0 && write_query(client, pairs, &url) == 0)
+        code = perform(client, &at, url.data, NULL, 0, on_lines, &f);
+    else
+        (void)fputs("smtpmux: out of memory\n", stderr);
+    (void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (code == EX_OK && status != 200)
+        code = judge(client, buffer_slice(&f.in), &answer);
+    json_decref(answer);
+    buffer_free(&f.in);
+    buffer_free(&url);
     return code;
 }
 

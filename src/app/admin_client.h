@@ -21,4 +21,10 @@ void admin_client_free(admin_client *client);
 /* JSON on standard output; an exit code. */
 int admin_client_print(const json_t *answer);
 
+/* GET of lines that go on, each told as it comes; `pairs` are keys and values of the query in turn, NULL
+ * behind the last; a NULL value is left out. EX_OK: the daemon ended them. */
+SMX_MUST_USE int admin_client_follow(admin_client *client, const char *path,
+                                     const char *const *pairs,
+                                     void (*line)(void *arg, smx_slice line), void *arg);
+
 #endif

@@ -244,6 +244,31 @@ static int op_reload(void *arg, const atomic_bool *stop, json_t **answer, proble
     return error;
 }
 
+/* ---- trace ---- */
+
+static size_t read_follower(void *state, char *octets, size_t capacity)
+{
+    return follower_read(state, octets, capacity);
+}
+
+static void close_follower(void *state)
+{
+    follower_free(state);
+}
+
+static int op_follow(void *arg, const admin_filter *filter, void (*news)(void *news_arg),
+                     void *news_arg, admin_stream *stream, problem *p)
+{
+    const admin_target *t = arg;
+    const follower_options options = {filter->client, filter->from, filter->listener, news,
+                                      news_arg};
+    follower *f = NULL;
+    int error = followers_add(service_followers(t->service), &options, &f, p);
+    if (error == 0)
+        *stream = (admin_stream){f, read_follower, close_follower};
+    return error;
+}
+
 const admin_ops admin_service_ops = {
     .status = admin_fill_status,
     .suspend = op_suspend,
@@ -251,4 +276,5 @@ const admin_ops admin_service_ops = {
     .test = op_test,
     .explain = op_explain,
     .reload = op_reload,
+    .follow = op_follow,
 };

@@ -8,7 +8,7 @@
 
 static const command *const COMMANDS[] = {
     &command_serve,  &command_check, &command_explain, &command_upstream, &command_reload,
-    &command_passwd, &command_demo,  &command_sink,    &command_proxy,
+    &command_passwd, &command_demo,  &command_sink,    &command_proxy,    &command_trace,
 };
 
 const command *command_at(size_t nth)

@@ -18,6 +18,7 @@ extern const command command_passwd;
 extern const command command_demo;
 extern const command command_sink;
 extern const command command_proxy;
+extern const command command_trace;
 extern const command command_upstream;
 extern const command command_reload;
 

@@ -89,15 +89,18 @@ void watch_command(pair *p, const relay_event *event)
 {
     pair_watch *w = p->watch;
     smx_command command;
-    if (w == NULL || (event->own && p->guest.view.helo.len > 0))
+    if (w == NULL || (event->own && event->kind != RELAY_KIND_OWN_HELLO))
         return;
     if (event->kind == RELAY_KIND_AUTH)
         watch_auth(w, event);
-    /* The greeting of our own bears the client's name too. */
-    if (event->kind == RELAY_KIND_HELLO || event->kind == RELAY_KIND_HELO) {
+    bool extended = event->kind == RELAY_KIND_HELLO || event->kind == RELAY_KIND_OWN_HELLO;
+    if (extended || event->kind == RELAY_KIND_HELO)
         smx_command_parse(without_end(event->text), &command);
+    /* A greeting of our own bears the client's name, where it has said one. */
+    if ((extended || event->kind == RELAY_KIND_HELO) &&
+        (!event->own || !slice_equal(command.argument, p->listener->relay.hostname))) {
         keep(&w->helo, command.argument, &p->guest.view.helo);
-        p->guest.view.esmtp = event->kind == RELAY_KIND_HELLO;
+        p->guest.view.esmtp = extended;
     }
     bool chunk = event->kind == RELAY_KIND_CHUNK || event->kind == RELAY_KIND_LAST_CHUNK;
     if (w->transaction != NULL && chunk)
