@@ -34,8 +34,9 @@ typedef struct proxy_listener {
     smx_proxy *proxy;
     smx_proxy_upstream upstream;
     relay_options relay;
-    bool is_raw;     /* TLS passes from the first octet on: nothing is said on clear text */
-    bool is_watched; /* somebody wants to know what passes: hooks, records, transcripts */
+    bool is_raw;          /* TLS passes from the first octet on: nothing is said on clear text */
+    uint64_t loops_until; /* the upstream was found to be ourselves: nobody is connected to it */
+    bool is_watched;      /* somebody wants to know what passes: hooks, records, transcripts */
 } proxy_listener;
 
 struct smx_proxy {
