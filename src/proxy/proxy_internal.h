@@ -116,6 +116,7 @@ typedef struct pair_watch {
     smx_slice upstream_cipher;
     bool upstream_verified;
     uint64_t octets; /* of a body, not traced yet */
+    bool has_quit;   /* the client said so */
     bool is_closed;  /* the session is over, and told so */
 } pair_watch;
 
