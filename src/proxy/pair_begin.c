@@ -63,9 +63,27 @@ void pair_no_upstream(pair *p, const char *what, const char *why)
         pair_refuse(p, reply);
 }
 
+static void pair_refuse_loop(pair *p)
+{
+    pair_no_upstream(p, "loop", "the upstream is this proxy's own listener");
+}
+
+/* A connection to ourselves is a client of ours, who would be connected to ourselves: so that this ends,
+ * no other attempt is made for a moment. */
+static void pair_found_loop(pair *p)
+{
+    enum { LOOP_PAUSE_MS = 1000 };
+    p->listener->loops_until = pair_now(p) + LOOP_PAUSE_MS;
+    pair_refuse_loop(p);
+}
+
 void pair_connect(pair *p)
 {
     int error = 0;
+    if (pair_now(p) < p->listener->loops_until) {
+        pair_refuse_loop(p);
+        return;
+    }
     p->state = PAIR_CONNECTS;
     const char *mistake = pair_upstream_open(p, &error);
     if (error != 0)
@@ -82,7 +100,7 @@ void pair_connected(pair *p, int error)
         return;
     }
     if (pair_upstream_is_ourselves(p, connection_peer(p->upstream))) {
-        pair_no_upstream(p, "loop", "the upstream is this proxy's own listener");
+        pair_found_loop(p);
         return;
     }
     bool first = p->listener->upstream.tls == SMX_TLS_IMPLICIT && !p->listener->is_raw;

@@ -175,6 +175,17 @@ static void keep_reply(pair_transaction *tx, const relay_event *event)
     tx->reply_is_own = event->own;
 }
 
+/* The dot was counted with the octets before it. */
+static void message_answered(const pair *p, pair_transaction *tx, bool yes)
+{
+    static const smx_slice end = SMX_SLICE(".\r\n");
+    const unsigned decoded = 1U << SMX_HOOK_HEADER | 1U << SMX_HOOK_BODY | 1U << SMX_HOOK_EOM;
+    bool passed = (p->listener->relay.asks & decoded) == 0 && !tx->by_chunks;
+    tx->outcome = yes ? "relayed" : "refused";
+    if (passed && tx->size >= end.len && tx->draft.message == NULL)
+        tx->size -= end.len;
+}
+
 void pair_transaction_reply(pair *p, const relay_event *event)
 {
     pair_transaction *tx = p->watch->transaction;
@@ -192,7 +203,7 @@ void pair_transaction_reply(pair *p, const relay_event *event)
         relay_info info;
         relay_get_info(p->relay, &info);
         if (!info.in_transaction)
-            tx->outcome = yes ? "relayed" : "refused";
+            message_answered(p, tx, yes);
     }
 }
 

@@ -25,7 +25,7 @@ void watch_close(pair *p)
         return;
     w->is_closed = true;
     if (w->transaction != NULL)
-        pair_transaction_tell(p, "lost");
+        pair_transaction_tell(p, w->has_quit ? NULL : "lost");
     else if (w->transactions == 0)
         pair_record(p, NULL);
     pair_tell(p, SMX_HOOK_CLOSE);
@@ -91,6 +91,7 @@ void watch_command(pair *p, const relay_event *event)
     smx_command command;
     if (w == NULL || (event->own && event->kind != RELAY_KIND_OWN_HELLO))
         return;
+    w->has_quit = w->has_quit || event->kind == RELAY_KIND_QUIT;
     if (event->kind == RELAY_KIND_AUTH)
         watch_auth(w, event);
     bool extended = event->kind == RELAY_KIND_HELLO || event->kind == RELAY_KIND_OWN_HELLO;

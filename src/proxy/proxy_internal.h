@@ -34,8 +34,9 @@ typedef struct proxy_listener {
     smx_proxy *proxy;
     smx_proxy_upstream upstream;
     relay_options relay;
-    bool is_raw;     /* TLS passes from the first octet on: nothing is said on clear text */
-    bool is_watched; /* somebody wants to know what passes: hooks, records, transcripts */
+    bool is_raw;          /* TLS passes from the first octet on: nothing is said on clear text */
+    uint64_t loops_until; /* the upstream was found to be ourselves: nobody is connected to it */
+    bool is_watched;      /* somebody wants to know what passes: hooks, records, transcripts */
 } proxy_listener;
 
 struct smx_proxy {
@@ -115,6 +116,7 @@ typedef struct pair_watch {
     smx_slice upstream_cipher;
     bool upstream_verified;
     uint64_t octets; /* of a body, not traced yet */
+    bool has_quit;   /* the client said so */
     bool is_closed;  /* the session is over, and told so */
 } pair_watch;
 
