@@ -57,6 +57,7 @@ static const metric METRICS[] = {
     {"smtpmux_memory_limit_bytes", "gauge", STATUS(NUMBER, memory_limit), PLAIN, "The limit of smtpmux_memory_bytes; 0: none."},
     {"smtpmux_resident_bytes", "gauge", STATUS(NUMBER, resident), PLAIN, "Resident memory of the process."},
     {"smtpmux_open_descriptors", "gauge", STATUS(NUMBER, descriptors), PLAIN, "File descriptors that the process has open."},
+    {"smtpmux_records_lost_total", "counter", STATUS(NUMBER, lost_records), PLAIN, "Pieces of audit files and transcripts that could not be written."},
 
     {"smtpmux_sessions", "gauge", LISTENER(sessions), PLAIN, "Sessions of clients that are open."},
     {"smtpmux_connections_total", "counter", LISTENER(connections), PLAIN, "Connections accepted from clients."},

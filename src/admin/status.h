@@ -104,6 +104,7 @@ typedef struct admin_status {
     uint64_t memory_limit;
     uint64_t resident; /* octets of the process */
     uint64_t descriptors;
+    uint64_t lost_records; /* of audit files and transcripts */
     const admin_listener *listeners;
     size_t listener_count;
     const admin_upstream *upstreams;

@@ -301,6 +301,7 @@ static void fill_process(admin_status *status, const admin_target *t, const gene
     status->memory_limit = c->memory_limit;
     status->resident = resident_octets();
     status->descriptors = count_descriptors();
+    status->lost_records = service_lost_records(t->service);
 }
 
 int admin_fill_status(void *arg, admin_status *status)
