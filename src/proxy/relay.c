@@ -220,7 +220,7 @@ static bool give_own(relay *r, relay_event *event)
     event->own = own.own;
     buffer_consume(&r->own, sizeof(own) + own.len);
     if (own.waits)
-        relay_await_many(r, own.kind, own.own ? 1 : relay_final_replies(r));
+        relay_await(r, own.kind, 0);
     return true;
 }
 
@@ -278,6 +278,18 @@ static relay_state_fn *const states[] = {
 #undef RELAY_STATE_FUNCTION
 };
 
+/* A state that finds itself over uses nothing. */
+static size_t client_octets(relay *r, smx_slice in, relay_event *event)
+{
+    size_t used;
+    uint8_t before;
+    do {
+        before = r->state;
+        used = states[before](r, in, event);
+    } while (used == 0 && event->type == RELAY_NONE && r->state != before);
+    return used;
+}
+
 size_t relay_feed(relay *r, relay_side side, uint64_t now, smx_slice in, relay_event *event)
 {
     *event = (relay_event){.type = RELAY_NONE};
@@ -285,7 +297,7 @@ size_t relay_feed(relay *r, relay_side side, uint64_t now, smx_slice in, relay_e
     if (give_due(r, event))
         return 0;
     size_t used =
-        side == RELAY_CLIENT ? states[r->state](r, in, event) : relay_upstream_octets(r, in, event);
+        side == RELAY_CLIENT ? client_octets(r, in, event) : relay_upstream_octets(r, in, event);
     if (event->type == RELAY_NONE)
         (void)give_due(r, event);
     return used;

@@ -18,7 +18,7 @@ void relay_data_taken(relay *r, bool by_upstream)
         relay_await_many(r, RELAY_KIND_MESSAGE, relay_final_replies(r));
     }
     if (r->discarding) {
-        r->refusal_count = relay_final_replies(r);
+        r->refusal_count = RELAY_EACH;
         relay_enter(r, RELAY_STATE_DATA_REST);
     } else {
         relay_enter(r, relay_is_filtered(r) ? RELAY_STATE_DATA_IN : RELAY_STATE_DATA);
@@ -34,15 +34,14 @@ void relay_chunk_begin(relay *r, uint64_t size, bool last)
     r->body.last = last;
     r->body.by_chunks = true;
     if (r->discarding) {
-        r->refusal_count = last ? relay_final_replies(r) : 1;
+        r->refusal_count = last ? RELAY_EACH : 1;
         relay_enter(r, RELAY_STATE_CHUNK_REST);
     } else if (relay_is_filtered(r)) {
         r->body.encodes = !r->options->hold;
         relay_enter(r, RELAY_STATE_CHUNK_IN);
     } else {
         r->body.began = true;
-        relay_await_many(r, last ? RELAY_KIND_LAST_CHUNK : RELAY_KIND_CHUNK,
-                         last ? relay_final_replies(r) : 1);
+        relay_await(r, last ? RELAY_KIND_LAST_CHUNK : RELAY_KIND_CHUNK, 0);
         relay_enter(r, RELAY_STATE_CHUNK);
     }
 }
@@ -110,7 +109,8 @@ static void give_octets(relay *r, smx_slice text, relay_event *event)
 static smx_slice without_last_cr(const relay *r, smx_slice in)
 {
     bool held = in.len > 0 && in.data[in.len - 1] == '\r' && relay_is_fatal(r, SMX_FAULT_BARE_CR);
-    return held ? slice_to(in, in.len - 1) : in;
+    bool faulty = in.len > 1 && in.data[in.len - 2] == '\r';
+    return held && !faulty ? slice_to(in, in.len - 1) : in;
 }
 
 /* Octets from the start of `in` up to the end of data. */

@@ -60,6 +60,7 @@ enum relay_wait_flag {
     RELAY_WAIT_BINARY = 2,    /* MAIL said BODY=BINARYMIME */
     RELAY_WAIT_CHUNK = 4,     /* LOCAL: to a chunk whose parts may be refused upstream */
     RELAY_WAIT_RECIPIENT = 8, /* LOCAL: a recipient that only the client believes in */
+    RELAY_WAIT_END = 16,      /* LOCAL: the transaction is over behind it */
 };
 
 /* One awaited reply. */
@@ -88,7 +89,8 @@ typedef enum relay_cause {
 } relay_cause;
 
 enum {
-    RELAY_WAITS = 32, /* commands that may be outstanding; the client's next one waits */
+    RELAY_EACH = UINT16_MAX, /* as many replies as a whole message has, once that is known */
+    RELAY_WAITS = 32,        /* commands that may be outstanding; the client's next one waits */
     RELAY_LINE_MAX = SMX_COMMAND_LINE_MAX,
 };
 
