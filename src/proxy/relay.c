@@ -174,7 +174,7 @@ void relay_cut(relay *r)
     relay_forgive(r);
     r->cut_due = r->cut_due || !r->upstream_gone;
     r->upstream_gone = true;
-    r->ready_due = false;
+    r->begin_due = r->ready_due = false;
     r->asking = r->asking && r->state == RELAY_STATE_COMMAND;
     if (r->secure_due == RELAY_UPSTREAM + 1)
         r->secure_due = 0;
@@ -263,6 +263,8 @@ static bool owes_replies(const relay *r)
 
 static bool give_due(relay *r, relay_event *event)
 {
+    if (r->begin_due && !relay_has_waits(r))
+        relay_begin_held(r);
     if (r->given_up && !r->upstream_gone && !owes_replies(r))
         relay_cut(r);
     return give_flag(&r->cut_due, RELAY_CUT_UPSTREAM, event) ||
@@ -383,7 +385,8 @@ static void client_ended(relay *r)
                     r->state == RELAY_STATE_DEAF;
     r->client_gone = true;
     relay_drop(r);
-    if (!is_whole || r->chunking || r->greeting == RELAY_GREETING_TLS)
+    bool greets = r->greeting == RELAY_GREETING_HELLO || r->greeting == RELAY_GREETING_TLS;
+    if (!is_whole || r->chunking || greets)
         relay_cut(r);
     relay_hang_up(r);
 }

@@ -106,7 +106,7 @@ static void give_octets(relay *r, smx_slice text, relay_event *event)
 
 /* A CR that ends what is here stays until its LF is seen: a server that ends a body at CR alone never
  * sees one that does not end it. */
-static smx_slice without_last_cr(const relay *r, smx_slice in)
+smx_slice relay_without_last_cr(const relay *r, smx_slice in)
 {
     bool held = in.len > 0 && in.data[in.len - 1] == '\r' && relay_is_fatal(r, SMX_FAULT_BARE_CR);
     bool faulty = in.len > 1 && in.data[in.len - 2] == '\r';
@@ -128,7 +128,7 @@ static size_t pass_dots(relay *r, smx_slice in)
 size_t relay_state_data(relay *r, smx_slice in, relay_event *event)
 {
     const relay_body before = r->body;
-    in = without_last_cr(r, in);
+    in = relay_without_last_cr(r, in);
     if (in.len == 0)
         return 0;
     size_t used = pass_dots(r, in);
@@ -176,7 +176,7 @@ size_t relay_state_chunk(relay *r, smx_slice in, relay_event *event)
     if (in.len > r->body.remaining)
         in = slice_to(in, (size_t)r->body.remaining);
     if (in.len < r->body.remaining && !r->body.is_binary)
-        in = without_last_cr(r, in);
+        in = relay_without_last_cr(r, in);
     if (in.len == 0)
         return 0;
     in = faultless_part(r, in);

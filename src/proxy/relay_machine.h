@@ -154,6 +154,7 @@ struct relay {
     bool line_changed;  /* `line` goes in its place */
     bool cut_due;       /* RELAY_CUT_UPSTREAM */
     bool drop_due;      /* RELAY_DROPPED */
+    bool begin_due;     /* the held message may go, once added recipients have been answered */
     bool ready_due;     /* RELAY_BODY_READY */
     bool raw_due;       /* RELAY_PASSTHROUGH */
     uint8_t secure_due; /* relay_side + 1 */
@@ -175,6 +176,7 @@ struct relay {
     uint16_t refusal_count;
     bool part_refused; /* `refusal` is the upstream's, to a chunk of our own */
     char chunk_line[40];
+    uint64_t held_size;
     smx_slice xclient;
 };
 
@@ -279,6 +281,12 @@ void relay_chunk_begin(relay *r, uint64_t size, bool last);
 size_t relay_faultless_dots(const relay *r, smx_slice in);
 size_t relay_faultless_octets(const relay *r, smx_slice in);
 bool relay_is_fatal(const relay *r, uint8_t faults);
+smx_slice relay_without_last_cr(const relay *r, smx_slice in);
+
+/* ---- relay_message.c ---- */
+
+/* Sends DATA, or BDAT, for the held message; or refuses it for a recipient that was refused. */
+void relay_begin_held(relay *r);
 
 /* ---- relay_rest.c ---- */
 

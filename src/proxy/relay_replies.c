@@ -185,7 +185,8 @@ static void reply_greeting(relay *r, relay_wait *w, const smx_reply_lines *reply
 static void reply_own_rset(relay *r, relay_wait *w, const smx_reply_lines *reply,
                            relay_event *event)
 {
-    uint16_t recipients = r->discarding ? r->recipients : 0;
+    bool count = r->discarding || relay_awaits(r, RELAY_KIND_LOCAL, RELAY_WAIT_END);
+    uint16_t recipients = count ? r->recipients : 0;
     is_own(w, reply, event);
     relay_reset(r);
     r->recipients = recipients;
