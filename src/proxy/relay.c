@@ -174,7 +174,7 @@ void relay_cut(relay *r)
     relay_forgive(r);
     r->cut_due = r->cut_due || !r->upstream_gone;
     r->upstream_gone = true;
-    r->ready_due = false;
+    r->begin_due = r->ready_due = false;
     r->asking = r->asking && r->state == RELAY_STATE_COMMAND;
     if (r->secure_due == RELAY_UPSTREAM + 1)
         r->secure_due = 0;
@@ -220,7 +220,7 @@ static bool give_own(relay *r, relay_event *event)
     event->own = own.own;
     buffer_consume(&r->own, sizeof(own) + own.len);
     if (own.waits)
-        relay_await_many(r, own.kind, own.own ? 1 : relay_final_replies(r));
+        relay_await(r, own.kind, 0);
     return true;
 }
 
@@ -263,6 +263,8 @@ static bool owes_replies(const relay *r)
 
 static bool give_due(relay *r, relay_event *event)
 {
+    if (r->begin_due && !relay_has_waits(r))
+        relay_begin_held(r);
     if (r->given_up && !r->upstream_gone && !owes_replies(r))
         relay_cut(r);
     return give_flag(&r->cut_due, RELAY_CUT_UPSTREAM, event) ||
@@ -278,6 +280,18 @@ static relay_state_fn *const states[] = {
 #undef RELAY_STATE_FUNCTION
 };
 
+/* A state that finds itself over uses nothing. */
+static size_t client_octets(relay *r, smx_slice in, relay_event *event)
+{
+    size_t used;
+    uint8_t before;
+    do {
+        before = r->state;
+        used = states[before](r, in, event);
+    } while (used == 0 && event->type == RELAY_NONE && r->state != before);
+    return used;
+}
+
 size_t relay_feed(relay *r, relay_side side, uint64_t now, smx_slice in, relay_event *event)
 {
     *event = (relay_event){.type = RELAY_NONE};
@@ -285,7 +299,7 @@ size_t relay_feed(relay *r, relay_side side, uint64_t now, smx_slice in, relay_e
     if (give_due(r, event))
         return 0;
     size_t used =
-        side == RELAY_CLIENT ? states[r->state](r, in, event) : relay_upstream_octets(r, in, event);
+        side == RELAY_CLIENT ? client_octets(r, in, event) : relay_upstream_octets(r, in, event);
     if (event->type == RELAY_NONE)
         (void)give_due(r, event);
     return used;
@@ -371,7 +385,8 @@ static void client_ended(relay *r)
                     r->state == RELAY_STATE_DEAF;
     r->client_gone = true;
     relay_drop(r);
-    if (!is_whole || r->chunking || r->greeting == RELAY_GREETING_TLS)
+    bool greets = r->greeting == RELAY_GREETING_HELLO || r->greeting == RELAY_GREETING_TLS;
+    if (!is_whole || r->chunking || greets)
         relay_cut(r);
     relay_hang_up(r);
 }

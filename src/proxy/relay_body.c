@@ -18,7 +18,7 @@ void relay_data_taken(relay *r, bool by_upstream)
         relay_await_many(r, RELAY_KIND_MESSAGE, relay_final_replies(r));
     }
     if (r->discarding) {
-        r->refusal_count = relay_final_replies(r);
+        r->refusal_count = RELAY_EACH;
         relay_enter(r, RELAY_STATE_DATA_REST);
     } else {
         relay_enter(r, relay_is_filtered(r) ? RELAY_STATE_DATA_IN : RELAY_STATE_DATA);
@@ -34,15 +34,14 @@ void relay_chunk_begin(relay *r, uint64_t size, bool last)
     r->body.last = last;
     r->body.by_chunks = true;
     if (r->discarding) {
-        r->refusal_count = last ? relay_final_replies(r) : 1;
+        r->refusal_count = last ? RELAY_EACH : 1;
         relay_enter(r, RELAY_STATE_CHUNK_REST);
     } else if (relay_is_filtered(r)) {
         r->body.encodes = !r->options->hold;
         relay_enter(r, RELAY_STATE_CHUNK_IN);
     } else {
         r->body.began = true;
-        relay_await_many(r, last ? RELAY_KIND_LAST_CHUNK : RELAY_KIND_CHUNK,
-                         last ? relay_final_replies(r) : 1);
+        relay_await(r, last ? RELAY_KIND_LAST_CHUNK : RELAY_KIND_CHUNK, 0);
         relay_enter(r, RELAY_STATE_CHUNK);
     }
 }
@@ -107,10 +106,11 @@ static void give_octets(relay *r, smx_slice text, relay_event *event)
 
 /* A CR that ends what is here stays until its LF is seen: a server that ends a body at CR alone never
  * sees one that does not end it. */
-static smx_slice without_last_cr(const relay *r, smx_slice in)
+smx_slice relay_without_last_cr(const relay *r, smx_slice in)
 {
     bool held = in.len > 0 && in.data[in.len - 1] == '\r' && relay_is_fatal(r, SMX_FAULT_BARE_CR);
-    return held ? slice_to(in, in.len - 1) : in;
+    bool faulty = in.len > 1 && in.data[in.len - 2] == '\r';
+    return held && !faulty ? slice_to(in, in.len - 1) : in;
 }
 
 /* Octets from the start of `in` up to the end of data. */
@@ -128,7 +128,7 @@ static size_t pass_dots(relay *r, smx_slice in)
 size_t relay_state_data(relay *r, smx_slice in, relay_event *event)
 {
     const relay_body before = r->body;
-    in = without_last_cr(r, in);
+    in = relay_without_last_cr(r, in);
     if (in.len == 0)
         return 0;
     size_t used = pass_dots(r, in);
@@ -176,7 +176,7 @@ size_t relay_state_chunk(relay *r, smx_slice in, relay_event *event)
     if (in.len > r->body.remaining)
         in = slice_to(in, (size_t)r->body.remaining);
     if (in.len < r->body.remaining && !r->body.is_binary)
-        in = without_last_cr(r, in);
+        in = relay_without_last_cr(r, in);
     if (in.len == 0)
         return 0;
     in = faultless_part(r, in);

@@ -60,6 +60,7 @@ enum relay_wait_flag {
     RELAY_WAIT_BINARY = 2,    /* MAIL said BODY=BINARYMIME */
     RELAY_WAIT_CHUNK = 4,     /* LOCAL: to a chunk whose parts may be refused upstream */
     RELAY_WAIT_RECIPIENT = 8, /* LOCAL: a recipient that only the client believes in */
+    RELAY_WAIT_END = 16,      /* LOCAL: the transaction is over behind it */
 };
 
 /* One awaited reply. */
@@ -88,7 +89,8 @@ typedef enum relay_cause {
 } relay_cause;
 
 enum {
-    RELAY_WAITS = 32, /* commands that may be outstanding; the client's next one waits */
+    RELAY_EACH = UINT16_MAX, /* as many replies as a whole message has, once that is known */
+    RELAY_WAITS = 32,        /* commands that may be outstanding; the client's next one waits */
     RELAY_LINE_MAX = SMX_COMMAND_LINE_MAX,
 };
 
@@ -152,6 +154,7 @@ struct relay {
     bool line_changed;  /* `line` goes in its place */
     bool cut_due;       /* RELAY_CUT_UPSTREAM */
     bool drop_due;      /* RELAY_DROPPED */
+    bool begin_due;     /* the held message may go, once added recipients have been answered */
     bool ready_due;     /* RELAY_BODY_READY */
     bool raw_due;       /* RELAY_PASSTHROUGH */
     uint8_t secure_due; /* relay_side + 1 */
@@ -173,6 +176,7 @@ struct relay {
     uint16_t refusal_count;
     bool part_refused; /* `refusal` is the upstream's, to a chunk of our own */
     char chunk_line[40];
+    uint64_t held_size;
     smx_slice xclient;
 };
 
@@ -277,6 +281,12 @@ void relay_chunk_begin(relay *r, uint64_t size, bool last);
 size_t relay_faultless_dots(const relay *r, smx_slice in);
 size_t relay_faultless_octets(const relay *r, smx_slice in);
 bool relay_is_fatal(const relay *r, uint8_t faults);
+smx_slice relay_without_last_cr(const relay *r, smx_slice in);
+
+/* ---- relay_message.c ---- */
+
+/* Sends DATA, or BDAT, for the held message; or refuses it for a recipient that was refused. */
+void relay_begin_held(relay *r);
 
 /* ---- relay_rest.c ---- */
 

@@ -62,8 +62,10 @@ size_t relay_state_data_in(relay *r, smx_slice in, relay_event *event)
         give_end(r, event);
         return 0;
     }
-    in = bounded(r, in);
+    in = relay_without_last_cr(r, bounded(r, in));
     size_t used = smx_dot_decode(&decoder, in, &piece);
+    if (in.len == 0)
+        return 0;
     if (is_faulty(r, decoder.faults)) {
         in = slice_to(in, relay_faultless_dots(r, in));
         if (in.len == 0) {
@@ -111,6 +113,10 @@ size_t relay_state_chunk_in(relay *r, smx_slice in, relay_event *event)
     in = bounded(r, in);
     if (in.len > r->body.remaining)
         in = slice_to(in, (size_t)r->body.remaining);
+    if (in.len < r->body.remaining && !r->body.is_binary)
+        in = relay_without_last_cr(r, in);
+    if (in.len == 0)
+        return 0;
     if (!r->body.is_binary)
         smx_newline_check_feed(&check, in);
     if (is_faulty(r, check.faults)) {
@@ -153,21 +159,37 @@ static int begin_chunk(relay *r, uint64_t size)
     return error;
 }
 
-int relay_message_begin(relay *r, uint64_t size)
+void relay_begin_held(relay *r)
 {
     int error = 0;
-    if (r->state != RELAY_STATE_JUDGED || relay_is_lost(r))
-        return SMX_E_STATE;
+    r->begin_due = false;
+    if (r->added_refused) {
+        relay_drop(r);
+        relay_refuse_body(r, RELAY_SAY(ADDED_REFUSED));
+        relay_finish_refused(r);
+        return;
+    }
     if (r->body.began) /* the upstream has asked for it by itself: DATA without a recipient */
         r->ready_due = true;
     else if (r->body.by_chunks)
-        error = begin_chunk(r, size);
+        error = begin_chunk(r, r->held_size);
     else
         error = relay_queue(r, (relay_own){RELAY_KIND_OWN_DATA, .own = true, .waits = true},
                             SMX_SLICE("DATA\r\n"));
-    if (error == 0)
-        r->body.began = true;
-    return error;
+    r->body.began = true;
+    if (error != 0)
+        relay_fail(r);
+}
+
+int relay_message_begin(relay *r, uint64_t size)
+{
+    if (r->state != RELAY_STATE_JUDGED || relay_is_lost(r))
+        return SMX_E_STATE;
+    r->held_size = size;
+    r->begin_due = true;
+    if (!relay_awaits(r, RELAY_KIND_OWN_RCPT, 0) && buffer_length(&r->own) == 0)
+        relay_begin_held(r);
+    return r->failed ? SMX_E_NOMEM : 0;
 }
 
 static int check_chunk(relay *r, smx_slice in)

@@ -133,11 +133,19 @@ static void reply_data(relay *r, relay_wait *w, const smx_reply_lines *reply, re
         relay_data_taken(r, true);
 }
 
+/* At the first of them all recipients are known. */
+static void count_replies(const relay *r, relay_wait *w)
+{
+    if (w->number == RELAY_EACH)
+        w->number = relay_final_replies(r);
+}
+
 /* PRDR: 353, a reply for each recipient, and one for all (draft-hall-prdr section 3). A reply may come
  * before the body has ended. */
 static void reply_message(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
 {
     relay_reply_passes(w, reply, event);
+    count_replies(r, w);
     if (reply->code == 353)
         relay_await_next(r, w, (uint16_t)(r->recipients + 1));
     else if (w->number > 1)
@@ -155,12 +163,12 @@ static void reply_last_chunk(relay *r, relay_wait *w, const smx_reply_lines *rep
         return;
     }
     is_own(w, reply, event);
+    count_replies(r, w);
     if (w->number > 1) {
         relay_await_next(r, w, (uint16_t)(w->number - 1));
         return;
     }
-    relay_reset(r);
-    relay_say_octets(r, buffer_slice(&r->refusal), 0, r->refusal_count);
+    relay_say_octets(r, buffer_slice(&r->refusal), RELAY_WAIT_END, RELAY_EACH);
     relay_send_own(r, RELAY_KIND_OWN_RSET, SMX_SLICE("RSET\r\n"));
 }
 
@@ -177,7 +185,8 @@ static void reply_greeting(relay *r, relay_wait *w, const smx_reply_lines *reply
 static void reply_own_rset(relay *r, relay_wait *w, const smx_reply_lines *reply,
                            relay_event *event)
 {
-    uint16_t recipients = r->discarding ? r->recipients : 0;
+    bool count = r->discarding || relay_awaits(r, RELAY_KIND_LOCAL, RELAY_WAIT_END);
+    uint16_t recipients = count ? r->recipients : 0;
     is_own(w, reply, event);
     relay_reset(r);
     r->recipients = recipients;

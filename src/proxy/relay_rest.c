@@ -10,7 +10,7 @@ uint16_t relay_final_replies(const relay *r)
  * not waited for any more: some may have come before the body's end. */
 static uint16_t take_back_replies(relay *r)
 {
-    uint16_t count = r->body.by_chunks && !r->body.last ? 1 : relay_final_replies(r);
+    uint16_t count = r->body.by_chunks && !r->body.last ? 1 : RELAY_EACH;
     bool by_parts = r->body.by_chunks && relay_is_filtered(r) && !r->options->hold;
     const relay_wait *w = relay_tail(r);
     if (!r->body.began || by_parts || buffer_length(&r->own) > 0)
@@ -76,7 +76,7 @@ void relay_refuse_part(relay *r, smx_slice reply)
     bool was_judged = r->state == RELAY_STATE_JUDGED;
     r->part_refused = true;
     r->body.encodes = false;
-    r->refusal_count = r->body.last ? relay_final_replies(r) : 1;
+    r->refusal_count = r->body.last ? RELAY_EACH : 1;
     if (r->state == RELAY_STATE_CHUNK_IN)
         relay_enter(r, RELAY_STATE_CHUNK_REST);
     else if (was_judged)
@@ -87,20 +87,20 @@ void relay_refuse_part(relay *r, smx_slice reply)
         relay_send_own(r, RELAY_KIND_OWN_RSET, SMX_SLICE("RSET\r\n"));
 }
 
-static void say_refusal(relay *r, uint16_t count)
+static void say_refusal(relay *r, uint16_t count, uint8_t flags)
 {
     smx_slice text = buffer_slice(&r->refusal);
     if (text.len == 0)
         text = r->series_refused ? SMX_SLICE("503 5.5.1 the message was refused\r\n")
                                  : SMX_SLICE("250 2.0.0 taken\r\n");
-    relay_say_octets(r, text, 0, count);
+    relay_say_octets(r, text, flags, count);
 }
 
 /* A chunk's octets come whether it is taken or not (RFC 3030 section 2). */
 void relay_skip_chunk(relay *r, uint64_t size, bool last)
 {
     if (r->series_refused) {
-        say_refusal(r, last ? relay_final_replies(r) : 1);
+        say_refusal(r, last ? RELAY_EACH : 1, 0);
         r->chunking = r->series_refused = !last;
     }
     r->body.by_chunks = true;
@@ -114,11 +114,9 @@ void relay_skip_chunk(relay *r, uint64_t size, bool last)
 void relay_finish_refused(relay *r)
 {
     bool doubtful = !r->body.by_chunks && body_tail_is_doubtful(r->body.tail);
-    say_refusal(r, r->refusal_count);
+    say_refusal(r, r->refusal_count, RELAY_WAIT_END);
     if (!r->discarding)
         relay_send_own(r, RELAY_KIND_OWN_RSET, SMX_SLICE("RSET\r\n"));
-    else
-        relay_reset(r);
     r->discarding = r->chunking = r->series_refused = false;
     relay_enter(r, relay_is_lost(r) ? RELAY_STATE_ORPHAN : RELAY_STATE_COMMAND);
     if (doubtful)
@@ -143,7 +141,7 @@ size_t relay_state_data_rest(relay *r, smx_slice in, relay_event *event)
 /* The refusal of a chunk within a series: of the rest nothing is heard. */
 static void finish_chunk(relay *r)
 {
-    say_refusal(r, r->refusal_count);
+    say_refusal(r, r->refusal_count, 0);
     if (r->discarding)
         return;
     r->series_refused = true;

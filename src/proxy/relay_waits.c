@@ -42,7 +42,8 @@ static void await(relay *r, relay_wait w)
 
 void relay_await(relay *r, relay_kind kind, uint8_t flags)
 {
-    await(r, (relay_wait){.kind = (uint8_t)kind, .flags = flags, .number = 1});
+    uint16_t number = kind == RELAY_KIND_LAST_CHUNK ? RELAY_EACH : 1;
+    await(r, (relay_wait){.kind = (uint8_t)kind, .flags = flags, .number = number});
 }
 
 void relay_await_many(relay *r, relay_kind kind, uint16_t number)
@@ -134,6 +135,8 @@ bool relay_give_local(relay *r, relay_event *event)
     relay_wait *w = relay_head(r);
     if (w == NULL || w->kind != RELAY_KIND_LOCAL)
         return false;
+    if (w->copies == RELAY_EACH)
+        w->copies = relay_final_replies(r);
     bool refused = (w->flags & RELAY_WAIT_CHUNK) != 0 && r->part_refused;
     smx_slice text = slice_to(buffer_slice(&r->said), w->number);
     event->type = RELAY_REPLY;
@@ -145,6 +148,8 @@ bool relay_give_local(relay *r, relay_event *event)
         r->recipients++;
     if (--w->copies > 0)
         return true;
+    if ((w->flags & RELAY_WAIT_END) != 0)
+        relay_reset(r);
     buffer_consume(&r->said, w->number);
     relay_took(r);
     return true;
