@@ -3,6 +3,7 @@
 #include "app/admin_ops.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "app/reload.h"
 #include "app/scalar.h"
@@ -246,14 +247,29 @@ static int op_reload(void *arg, const atomic_bool *stop, json_t **answer, proble
 
 /* ---- trace ---- */
 
+/* Somebody reads what others send: that stands in the log. */
+typedef struct followed {
+    follower *follower;
+    const admin_target *target;
+} followed;
+
 static size_t read_follower(void *state, char *octets, size_t capacity)
 {
-    return follower_read(state, octets, capacity);
+    const followed *f = state;
+    return follower_read(f->follower, octets, capacity);
 }
 
 static void close_follower(void *state)
 {
-    follower_free(state);
+    followed *f = state;
+    log_event(f->target->log, SMX_LOG_INFO, "trace_ended", "who", "admin", NULL);
+    follower_free(f->follower);
+    free(f);
+}
+
+static const char *or_any(const char *text)
+{
+    return text == NULL ? "any" : text;
 }
 
 static int op_follow(void *arg, const admin_filter *filter, void (*news)(void *news_arg),
@@ -262,11 +278,20 @@ static int op_follow(void *arg, const admin_filter *filter, void (*news)(void *n
     const admin_target *t = arg;
     const follower_options options = {filter->client, filter->from, filter->listener, news,
                                       news_arg};
-    follower *f = NULL;
-    int error = followers_add(service_followers(t->service), &options, &f, p);
-    if (error == 0)
-        *stream = (admin_stream){f, read_follower, close_follower};
-    return error;
+    followed *f = calloc(1, sizeof(*f));
+    if (f == NULL)
+        return problem_set(p, SMX_E_NOMEM, "out of memory");
+    f->target = t;
+    int error = followers_add(service_followers(t->service), &options, &f->follower, p);
+    if (error != 0) {
+        free(f);
+        return error;
+    }
+    log_event(t->log, SMX_LOG_INFO, "trace_begun", "who", "admin", "for_client",
+              or_any(filter->client), "for_sender", or_any(filter->from), "for_listener",
+              or_any(filter->listener), NULL);
+    *stream = (admin_stream){f, read_follower, close_follower};
+    return 0;
 }
 
 const admin_ops admin_service_ops = {

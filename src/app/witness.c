@@ -21,7 +21,7 @@ enum {
 };
 
 typedef struct witnessed_listener {
-    smx_slice name;
+    const char *name;
     const config_listener *config;
     outlet *audit; /* NULL: none */
     outlet *trace; /* of all sessions; NULL: none */
@@ -75,7 +75,7 @@ int witness_new(const witness_options *options, witness **out)
 int witness_add(witness *w, const char *name, const config_listener *l, problem *p)
 {
     witnessed_listener *added = &w->listeners[w->count];
-    *added = (witnessed_listener){.name = slice_of_text(name), .config = l};
+    *added = (witnessed_listener){.name = name, .config = l};
     int error = l->audit == NULL ? 0 : outlets_open(w->options.outlets, l->audit, &added->audit, p);
     if (error == 0 && l->trace)
         error = outlets_open(w->options.outlets, "stdout", &added->trace, p);
@@ -111,10 +111,11 @@ void witness_free(witness *w)
     free(w);
 }
 
+/* By the place of its name: several may listen on the same text, as 127.0.0.1:0. */
 static witnessed_listener *listener_of(const witness *w, const smx_session_view *session)
 {
     for (size_t i = 0; i < w->count; i++) {
-        if (slice_equal(w->listeners[i].name, session->listener))
+        if (w->listeners[i].name == session->listener.data)
             return &w->listeners[i];
     }
     return NULL;

@@ -20,8 +20,8 @@ typedef struct witness_options {
 SMX_MUST_USE int witness_new(const witness_options *options, witness **out);
 /* NULL is nothing. */
 void witness_free(witness *w);
-/* A listener, called `name` in the sessions' views; both outlive the witness. The problem says which
- * file cannot be written. */
+/* A listener, whose `listen` text `name` is: the sessions' views show this very text. Both outlive the
+ * witness. The problem says which file cannot be written. */
 SMX_MUST_USE int witness_add(witness *w, const char *name, const config_listener *l, problem *p);
 
 /* Of smx_proxy_options; `arg` is the witness. */
