@@ -13,9 +13,10 @@ typedef smx_slice auth_form(char *text, size_t len);
 static smx_slice form_plain(char *text, size_t len)
 {
     smx_slice rest = slice_of(text, len);
-    smx_slice who;
-    if (!slice_cut(&rest, '\0', &who) || !slice_cut(&rest, '\0', &who))
-        return (smx_slice){0};
+    smx_slice as;
+    smx_slice who = {0};
+    if (slice_cut(&rest, '\0', &as))
+        (void)slice_cut(&rest, '\0', &who);
     return who;
 }
 

@@ -289,11 +289,15 @@ void pair_init_kick(pair *p)
 
 static void pair_ended(pair *p, bool *ended, relay_side side, int error)
 {
-    if (p->state != PAIR_RELAYS) {
+    bool early = p->state == PAIR_JUDGED || p->state == PAIR_CONNECTS;
+    bool speaks = side == RELAY_CLIENT && error == 0 && connection_kept(p->guest.connection) > 0;
+    if (p->state != PAIR_RELAYS && !(early && speaks)) {
         pair_end(p);
         return;
     }
     *ended = true;
+    if (early)
+        return;
     if (error != 0 && side == RELAY_CLIENT) {
         relay_ended(p->relay, side);
         pair_advance(p);

@@ -50,8 +50,9 @@ void pair_no_upstream(pair *p, const char *what, const char *why)
 {
     const bool is_loop = slice_equal(slice_of_text(what), SMX_SLICE("loop"));
     const smx_reply *reply = is_loop ? PEER_REPLY(LOOP) : PEER_REPLY(NO_UPSTREAM);
+    char text[SMX_ADDRESS_TEXT];
     const smx_log_field fields[] = {
-        {"upstream", slice_of_text(p->listener->upstream.host)},
+        {"upstream", pair_upstream_name(p, text)},
         {"phase", slice_of_text(what)},
         {"reason", slice_of_text(why)},
     };
@@ -126,6 +127,7 @@ void pair_upstream_secured_first(pair *p, int error)
 static void pair_judge(pair *p)
 {
     p->state = PAIR_JUDGED;
+    connection_waiting(p->guest.connection, true);
     if (watch_new(p) != 0)
         pair_refuse(p, PEER_REPLY(SETUP));
     else

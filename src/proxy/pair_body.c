@@ -394,16 +394,22 @@ static bool passes_at_once(const pair *p)
            !pair_hooks_want(p, SMX_HOOK_BODY);
 }
 
+/* The one that MAIL began, or one without a MAIL, if the upstream takes a message so. */
+static pair_transaction *body_transaction(pair *p)
+{
+    pair_transaction *tx = p->watch->transaction;
+    if (tx == NULL)
+        tx = pair_transaction_begin_mail(p, (smx_slice){0});
+    if (tx == NULL)
+        pair_cut(p);
+    return tx;
+}
+
 void pair_body(pair *p, const relay_event *event)
 {
-    pair_watch *w = p->watch;
     smx_slice octets = event->text;
-    if (w->transaction == NULL && pair_transaction_begin_mail(p, (smx_slice){0}) == NULL) {
-        pair_cut(p);
-        return;
-    }
-    pair_transaction *tx = w->transaction;
-    if (tx->is_dropped || !body_open(p))
+    pair_transaction *tx = body_transaction(p);
+    if (tx == NULL || tx->is_dropped || !body_open(p))
         return;
     watch_head(p, octets);
     if (passes_at_once(p))
@@ -419,13 +425,9 @@ void pair_body(pair *p, const relay_event *event)
 void pair_body_end(pair *p, const relay_event *event)
 {
     (void)event;
-    pair_transaction *tx = p->watch->transaction;
+    pair_transaction *tx = body_transaction(p);
     if (tx == NULL)
-        tx = pair_transaction_begin_mail(p, (smx_slice){0});
-    if (tx == NULL) {
-        pair_cut(p);
         return;
-    }
     tx->draft.ended = true;
     if (body_open(p))
         (void)pair_body_go_on(p);

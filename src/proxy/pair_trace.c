@@ -99,9 +99,9 @@ void trace_event(pair *p, const relay_event *event)
 void trace_note(pair *p, const char *format, ...)
 {
     char text[NOTE_MAX];
-    va_list arguments;
     if (!is_wanted(p))
         return;
+    va_list arguments;
     va_start(arguments, format);
     int len = vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);

@@ -224,6 +224,10 @@ void pair_transaction_tell(pair *p, const char *outcome)
     if (outcome == NULL || tx->outcome != NULL)
         outcome = outcome_of(tx);
     tx->outcome = outcome;
+    if (tx->reply_is_own && tx->draft.ended) {
+        front_count(&p->listener->entrance, transactions);
+        front_count_reply(&p->listener->entrance, tx->reply_code);
+    }
     pair_record(p, tx);
     if (tx->is_taken)
         pair_tell(p, SMX_HOOK_RESET);

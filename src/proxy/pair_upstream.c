@@ -44,6 +44,15 @@ static const char *find_original(const pair *p, smx_address *to, char text[SMX_A
     return NULL;
 }
 
+smx_slice pair_upstream_name(const pair *p, char text[SMX_ADDRESS_TEXT])
+{
+    smx_address to;
+    if (!p->listener->upstream.original_destination)
+        return slice_of_text(p->listener->upstream.host);
+    connection_original_destination(p->guest.connection, &to);
+    return smx_address_write(&to, text);
+}
+
 const char *pair_upstream_open(pair *p, int *error)
 {
     const smx_proxy_upstream *u = &p->listener->upstream;

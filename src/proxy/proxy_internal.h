@@ -163,6 +163,8 @@ void pair_no_upstream(pair *p, const char *what, const char *why);
 
 /* NULL, or why there cannot be a connection, in words for the log. */
 SMX_MUST_USE const char *pair_upstream_open(pair *p, int *error);
+/* As configured, or where the client wanted to go. */
+smx_slice pair_upstream_name(const pair *p, char text[SMX_ADDRESS_TEXT]);
 /* The connection is to one of our own listeners. */
 bool pair_upstream_is_ourselves(const pair *p, const smx_address *to);
 /* What the upstream is told of the client before all else. */

@@ -263,6 +263,8 @@ static bool owes_replies(const relay *r)
 
 static bool give_due(relay *r, relay_event *event)
 {
+    if (r->failed)
+        return give_close(r, event);
     if (r->begin_due && !relay_has_waits(r))
         relay_begin_held(r);
     if (r->given_up && !r->upstream_gone && !owes_replies(r))
@@ -296,6 +298,8 @@ size_t relay_feed(relay *r, relay_side side, uint64_t now, smx_slice in, relay_e
 {
     *event = (relay_event){.type = RELAY_NONE};
     r->now = now;
+    if (r->closed)
+        return in.len;
     if (give_due(r, event))
         return 0;
     size_t used =

@@ -128,12 +128,12 @@ void front_free(front *f);
 /* ---- entrance.c ---- */
 
 /* Opens a listener of zeroed memory, which is the front's from now on: freed with it, or here on
- * failure. `adopts`: whose socket options->adopts_nth is taken over, or NULL. `problem` as
+ * failure. `adopts`: whose socket options->adopts_nth is taken over, or NULL. `text` as the problem of
  * smx_server_listen's. */
 SMX_MUST_USE int front_listen(front *f, entrance *e, const smx_listener_options *options,
-                              const front *adopts, char *problem);
-/* The same for what its owner finds wrong before: says so in `problem`, returns `error`. */
-int front_refuse_listener(char *problem, int error, const char *sentence);
+                              const front *adopts, char *text);
+/* The same for what its owner finds wrong before: says so in `text`, returns `error`. */
+int front_refuse_listener(char *text, int error, const char *sentence);
 /* The front of a server, or NULL for NULL. */
 const front *front_of_server(const smx_server *server);
 uint16_t front_port(const front *f, size_t nth);

@@ -480,6 +480,34 @@ static void proxy_hooks__answer_for_a_client_that_went_away_is_gone(void **state
     assert_int_equal(s.calls[SMX_HOOK_CLOSE], 1);
 }
 
+static void proxy_hooks__many_waiting_sessions_hinder_nobody(void **state)
+{
+    enum { MANY = 500 };
+    proxy_fixture *x = *state;
+    static script s;
+    script_later(&s, SMX_HOOK_MAIL);
+    proxy_add_hook(x, &s.hook);
+    proxy_start(x);
+    client **waiting = calloc(MANY, sizeof(*waiting));
+    assert_non_null(waiting);
+    for (size_t i = 0; i < MANY; i++) {
+        waiting[i] = client_greet(x->f);
+        client_say(waiting[i], "MAIL FROM:<a@from.example>");
+    }
+    fixture_wait(s.calls[SMX_HOOK_MAIL] == MANY);
+    client *c = client_greet(x->f);
+    s.ticket = 0;
+    client_say(c, "MAIL FROM:<a@from.example>");
+    fixture_wait(s.ticket != 0);
+    const smx_verdict no = {SMX_REPLY_WITH, SMX_REPLY(450, 4, 7, 1, "not now")};
+    assert_int_equal(smx_hooks_answer(s.table, s.ticket, &no), 0);
+    client_expect(c, "450 ");
+    client_close(c);
+    for (size_t i = 0; i < MANY; i++)
+        client_close(waiting[i]);
+    free(waiting);
+}
+
 /* ---- big messages ---- */
 
 enum { BIG = 3 * 1024 * 1024, LINE = 100 };
@@ -554,6 +582,7 @@ int main(void)
         PROXY_TEST(proxy_hooks__silent_hook_gets_its_on_error),
         PROXY_TEST(proxy_hooks__waiting_body_keeps_its_octets),
         PROXY_TEST(proxy_hooks__answer_for_a_client_that_went_away_is_gone),
+        PROXY_TEST(proxy_hooks__many_waiting_sessions_hinder_nobody),
         PROXY_TEST(proxy_hooks__big_message_streams_whole),
         PROXY_TEST(proxy_hooks__big_message_is_held_in_a_file),
         PROXY_TEST(proxy_hooks__held_message_over_the_limit_is_552),

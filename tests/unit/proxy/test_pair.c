@@ -62,6 +62,28 @@ static void proxy_pair__half_closed_client_is_served_to_its_end(void **state)
     proxy_expect_empty(x);
 }
 
+/* The same before the proxy is connected to the server. */
+static void proxy_pair__client_that_said_all_before_the_banner_is_served(void **state)
+{
+    proxy_fixture *x = *state;
+    proxy_play(x);
+    client *c = client_open(x->f);
+    client_send(c, "EHLO c.example\r\nQUIT\r\n");
+    assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+    client *up = proxy_accept(x);
+    client_say(up, "220 up.example ESMTP");
+    upstream_expect(up, "EHLO c.example");
+    upstream_expect(up, "QUIT");
+    client_send(up, "250 up.example\r\n221 bye\r\n");
+    client_expect(c, "220 ");
+    client_expect(c, "250 ");
+    client_expect(c, "221 ");
+    client_expect_end(c);
+    client_close(c);
+    client_close(up);
+    proxy_expect_empty(x);
+}
+
 /* ---- big bodies, and sides that do not read ---- */
 
 enum { BIG = 8 * 1024 * 1024, LINE = 1000 };
@@ -283,6 +305,7 @@ int main(void)
         PROXY_TEST(proxy_pair__a_message_reaches_the_server),
         PROXY_TEST(proxy_pair__pipelined_commands_in_one_segment),
         PROXY_TEST(proxy_pair__half_closed_client_is_served_to_its_end),
+        PROXY_TEST(proxy_pair__client_that_said_all_before_the_banner_is_served),
         PROXY_TEST(proxy_pair__a_big_body_comes_whole),
         PROXY_TEST(proxy_pair__a_server_that_does_not_read_holds_the_client_up),
         PROXY_TEST(proxy_pair__a_refused_connection_is_a_421),
