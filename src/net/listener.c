@@ -397,8 +397,6 @@ static void listener_on_closed(uv_handle_t *handle)
 {
     listener *l = handle->data;
     loop_leave(&l->resident);
-    if (l->fd >= 0)
-        (void)close(l->fd);
     free(l);
 }
 
@@ -410,6 +408,10 @@ void listener_free(listener *l)
     timer_clear(&l->pause);
     listener_leave_socket(l);
     uv_close((uv_handle_t *)&l->poll, listener_on_closed);
+    /* At once: who connects from now on must find another socket of this port, if there is one. */
+    if (l->fd >= 0)
+        (void)close(l->fd);
+    l->fd = -1;
 }
 
 void listener_retire(listener *l)
