@@ -68,6 +68,17 @@ static void socket_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf
     *buf = uv_buf_init(loop_read_buffer(c->loop), (unsigned)size);
 }
 
+/* libuv tells the hang-up behind the last octets as the end of file, though it was a RST. */
+static int socket_end_reason(const connection *c)
+{
+    int reason = 0;
+    socklen_t size = sizeof(reason);
+    uv_os_fd_t fd;
+    if (uv_fileno(&c->uv.handle, &fd) == 0)
+        (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &reason, &size);
+    return uv_error_map(-reason);
+}
+
 static void socket_on_end(connection *c, int error)
 {
     c->reading = false;
@@ -88,7 +99,7 @@ static void socket_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf
     if (len == 0 || len == UV_ENOBUFS)
         return;
     if (len < 0) {
-        socket_on_end(c, len == UV_EOF ? 0 : uv_error_map((int)len));
+        socket_on_end(c, len == UV_EOF ? socket_end_reason(c) : uv_error_map((int)len));
         return;
     }
     if (c->state == CONNECTION_OPEN)

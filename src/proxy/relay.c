@@ -59,6 +59,7 @@ static void free_buffers(relay *r)
     buffer_free(&r->line);
     buffer_free(&r->scratch);
     buffer_free(&r->refusal);
+    buffer_free(&r->taken);
 }
 
 void relay_free(relay *r)
@@ -72,7 +73,7 @@ void relay_free(relay *r)
 void relay_trim(relay *r)
 {
     if (relay_has_waits(r) || r->asking || r->cause != RELAY_CAUSE_NONE || r->skip_line ||
-        r->chunking || r->state != RELAY_STATE_COMMAND)
+        r->chunking || r->in_transaction || r->state != RELAY_STATE_COMMAND)
         return;
     free_buffers(r);
 }
@@ -154,6 +155,8 @@ void relay_reset(relay *r)
     r->binary = false;
     r->added_refused = false;
     r->recipients = 0;
+    r->answered = 0;
+    buffer_clear(&r->taken);
 }
 
 void relay_forget(relay *r)

@@ -15,7 +15,7 @@ void relay_data_taken(relay *r, bool by_upstream)
     begin_body(r);
     if (by_upstream) {
         r->body.began = r->body.encodes = true;
-        relay_await_many(r, RELAY_KIND_MESSAGE, relay_final_replies(r));
+        relay_await_many(r, RELAY_KIND_MESSAGE, relay_upstream_replies(r));
     }
     if (r->discarding) {
         r->refusal_count = RELAY_EACH;

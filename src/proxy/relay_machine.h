@@ -11,6 +11,7 @@
  *   relay_hello.c     what passes of an EHLO reply
  *   relay_auth.c      whether AUTH is offered
  *   relay_body.c      DATA and BDAT that pass as they are
+ *   relay_recipients.c  whom each side believes in, where each recipient has a reply
  *   relay_rest.c      what is left of bodies that nobody gets
  *   relay_message.c   messages that the owner sends on
  */
@@ -65,9 +66,10 @@ enum relay_wait_flag {
 
 /* One awaited reply. */
 typedef struct relay_wait {
-    uint8_t kind;    /* relay_kind */
-    uint8_t flags;   /* bits of relay_wait_flag */
-    uint16_t number; /* LOCAL: octets of its text; MESSAGE, LAST_CHUNK: replies that are left */
+    uint8_t kind;  /* relay_kind */
+    uint8_t flags; /* bits of relay_wait_flag */
+    uint16_t
+        number; /* LOCAL: octets of its text, 0 for "250 taken"; MESSAGE, LAST_CHUNK: replies that are left */
     uint16_t copies; /* LOCAL: how often it is given */
 } relay_wait;
 
@@ -78,6 +80,13 @@ typedef struct relay_own {
     bool waits; /* its reply is awaited from when it leaves */
     uint16_t len;
 } relay_own;
+
+/* Who believes in a recipient. */
+enum relay_recipient {
+    RELAY_BOTH = 'b',
+    RELAY_DELETED = 'd', /* only the client */
+    RELAY_ADDED = 'a',   /* only the upstream */
+};
 
 /* Why the line at hand has to wait. */
 typedef enum relay_cause {
@@ -141,6 +150,8 @@ struct relay {
     bool binary;
     bool added_refused;  /* a recipient that a hook added was not taken */
     uint16_t recipients; /* taken, as the client was told */
+    buffer taken;        /* relay_recipient letters, where each has a reply to the message */
+    size_t answered;     /* of these */
 
     /* The transaction as the commands that were read tell it. */
     bool discarding;     /* it is nobody's: the machine answers all of it */
@@ -218,6 +229,8 @@ void relay_await_many(relay *r, relay_kind kind, uint16_t number);
 void relay_await_next(relay *r, const relay_wait *w, uint16_t number);
 /* The machine's own reply, at its place. */
 void relay_say(relay *r, const smx_reply *reply);
+/* "250 taken", before all others. */
+void relay_say_next(relay *r, uint8_t flags, uint16_t copies);
 void relay_say_octets(relay *r, smx_slice text, uint8_t flags, uint16_t copies);
 relay_wait *relay_head(relay *r);
 relay_wait *relay_tail(relay *r);
@@ -288,10 +301,24 @@ smx_slice relay_without_last_cr(const relay *r, smx_slice in);
 /* Sends DATA, or BDAT, for the held message; or refuses it for a recipient that was refused. */
 void relay_begin_held(relay *r);
 
+/* ---- relay_recipients.c ---- */
+
+void relay_took_recipient(relay *r, char which);
+/* Replies to a whole message, for the client and of the upstream: LMTP has one for each recipient. */
+uint16_t relay_final_replies(const relay *r);
+uint16_t relay_upstream_replies(const relay *r);
+uint16_t relay_upstream_recipients(const relay *r);
+/* To recipients that have not been answered for. */
+uint16_t relay_replies_left(const relay *r);
+/* The next reply that the client is to have is about one whom the upstream does not know. */
+bool relay_gives_for_deleted(relay *r, relay_event *event);
+/* This reply is about one whom the client does not know. */
+bool relay_hides_for_added(relay *r, const relay_wait *w);
+/* The upstream has said all it has to. */
+void relay_give_the_rest(relay *r, const relay_wait *w);
+
 /* ---- relay_rest.c ---- */
 
-/* Replies to a whole message: LMTP has one for each recipient. */
-uint16_t relay_final_replies(const relay *r);
 /* The body is faulty, or nobody wants it: the rest is read and thrown away. */
 void relay_refuse_body(relay *r, const smx_reply *reply);
 /* The same between two chunks: the next one's reply says so. */

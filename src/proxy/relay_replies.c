@@ -110,8 +110,8 @@ static void reply_mail(relay *r, relay_wait *w, const smx_reply_lines *reply, re
 static void reply_rcpt(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
 {
     relay_reply_passes(w, reply, event);
-    if (is_yes(reply) && r->recipients < UINT16_MAX)
-        r->recipients++;
+    if (is_yes(reply))
+        relay_took_recipient(r, RELAY_BOTH);
 }
 
 static void reply_rset(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
@@ -137,21 +137,26 @@ static void reply_data(relay *r, relay_wait *w, const smx_reply_lines *reply, re
 static void count_replies(const relay *r, relay_wait *w)
 {
     if (w->number == RELAY_EACH)
-        w->number = relay_final_replies(r);
+        w->number = relay_upstream_replies(r);
 }
 
 /* PRDR: 353, a reply for each recipient, and one for all (draft-hall-prdr section 3). A reply may come
  * before the body has ended. */
 static void reply_message(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
 {
-    relay_reply_passes(w, reply, event);
     count_replies(r, w);
-    if (reply->code == 353)
-        relay_await_next(r, w, (uint16_t)(r->recipients + 1));
-    else if (w->number > 1)
-        relay_await_next(r, w, (uint16_t)(w->number - 1));
+    if (relay_hides_for_added(r, w))
+        is_own(w, reply, event);
     else
-        relay_reset(r);
+        relay_reply_passes(w, reply, event);
+    if (reply->code == 353) {
+        w->flags = RELAY_WAIT_PRDR;
+        relay_await_next(r, w, (uint16_t)(relay_upstream_recipients(r) + 1));
+    } else if (w->number > 1) {
+        relay_await_next(r, w, (uint16_t)(w->number - 1));
+    } else {
+        relay_give_the_rest(r, w);
+    }
 }
 
 /* Of a message that went in parts of our own the client hears what was said to the first one refused. */
@@ -186,17 +191,20 @@ static void reply_own_rset(relay *r, relay_wait *w, const smx_reply_lines *reply
                            relay_event *event)
 {
     bool count = r->discarding || relay_awaits(r, RELAY_KIND_LOCAL, RELAY_WAIT_END);
-    uint16_t recipients = count ? r->recipients : 0;
     is_own(w, reply, event);
-    relay_reset(r);
-    r->recipients = recipients;
+    if (count)
+        r->in_transaction = false;
+    else
+        relay_reset(r);
 }
 
 static void reply_own_rcpt(relay *r, relay_wait *w, const smx_reply_lines *reply,
                            relay_event *event)
 {
     is_own(w, reply, event);
-    if (!is_yes(reply))
+    if (is_yes(reply))
+        relay_took_recipient(r, RELAY_ADDED);
+    else
         r->added_refused = true;
 }
 
@@ -209,7 +217,7 @@ static void reply_own_data(relay *r, relay_wait *w, const smx_reply_lines *reply
     if (reply->code == 354) {
         is_own(w, reply, event);
         r->body.encodes = r->ready_due = true;
-        relay_await_many(r, RELAY_KIND_MESSAGE, count);
+        relay_await_many(r, RELAY_KIND_MESSAGE, relay_upstream_replies(r));
         return;
     }
     w->kind = RELAY_KIND_MESSAGE;
@@ -341,7 +349,7 @@ size_t relay_upstream_octets(relay *r, smx_slice in, relay_event *event)
         broken(r);
         return in.len;
     }
-    if (asks_about_user(r, &reply, event))
+    if (asks_about_user(r, &reply, event) || relay_gives_for_deleted(r, event))
         return 0;
     r->upstream_since = r->now;
     take_reply(r, &reply, in.len > used, event);

@@ -1,11 +1,6 @@
 /* What is left of bodies that nobody gets, and what the client is told at their end. */
 #include "proxy/relay_machine.h"
 
-uint16_t relay_final_replies(const relay *r)
-{
-    return r->options->lmtp && r->recipients > 0 ? r->recipients : 1;
-}
-
 /* How many replies the client is still owed for the message, or the chunk, at hand. The upstream's are
  * not waited for any more: some may have come before the body's end. */
 static uint16_t take_back_replies(relay *r)
@@ -17,8 +12,10 @@ static uint16_t take_back_replies(relay *r)
         return count;
     if (w == NULL || w->kind == RELAY_KIND_LOCAL)
         return 0;
-    if (w->kind != RELAY_KIND_OWN_DATA)
-        count = w->number;
+    if (r->answered > 0)
+        count = relay_replies_left(r);
+    else if (w->kind == RELAY_KIND_CHUNK)
+        count = 1;
     relay_take_back(r);
     return count;
 }

@@ -91,6 +91,13 @@ void relay_say(relay *r, const smx_reply *reply)
     await_local(r, len, 0, 1);
 }
 
+void relay_say_next(relay *r, uint8_t flags, uint16_t copies)
+{
+    const relay_wait w = {.kind = RELAY_KIND_LOCAL, .flags = flags, .copies = copies};
+    relay_await_next(r, &w, 1);
+    r->waits[r->first_wait].number = 0;
+}
+
 relay_wait *relay_head(relay *r)
 {
     return r->wait_count == 0 ? NULL : &r->waits[r->first_wait];
@@ -139,13 +146,15 @@ bool relay_give_local(relay *r, relay_event *event)
         w->copies = relay_final_replies(r);
     bool refused = (w->flags & RELAY_WAIT_CHUNK) != 0 && r->part_refused;
     smx_slice text = slice_to(buffer_slice(&r->said), w->number);
+    if (w->number == 0)
+        text = SMX_SLICE("250 2.0.0 taken\r\n");
     event->type = RELAY_REPLY;
     event->kind = RELAY_KIND_LOCAL;
     event->own = !refused;
     event->text = refused ? buffer_slice(&r->refusal) : text;
     event->code = code_of(event->text);
-    if ((w->flags & RELAY_WAIT_RECIPIENT) != 0 && r->recipients < UINT16_MAX)
-        r->recipients++;
+    if ((w->flags & RELAY_WAIT_RECIPIENT) != 0)
+        relay_took_recipient(r, RELAY_DELETED);
     if (--w->copies > 0)
         return true;
     if ((w->flags & RELAY_WAIT_END) != 0)

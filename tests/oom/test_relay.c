@@ -1,10 +1,9 @@
 /* Fails the nth allocation of the relay, for every n, through sessions that make it say, change, add,
  * filter, refuse and hold: it ends by RELAY_CLOSE, leaks nothing and does nothing behind that. */
-#include "unit_test.h"
-
 #include "base/slice.h"
 #include "proxy/relay.h"
 #include "support/fail_malloc.h"
+#include "support/unit_test.h"
 
 enum { REST = 512, TURNS = 1000 };
 

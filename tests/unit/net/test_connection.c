@@ -338,6 +338,23 @@ static void net_connection__abort_is_a_reset(void **state)
     assert_int_equal(p->client.ended, 0);
 }
 
+/* Octets and the RST behind them are there at the same time. */
+static void net_connection__reset_behind_octets_is_a_reset(void **state)
+{
+    peers *p = *state;
+    peers_connect(p);
+    connection_pause(p->server.c, true);
+    peers_settle(p);
+    peer_queue(&p->client, "RCPT TO:<a@b.example>\r\n");
+    peers_settle(p);
+    connection_abort(p->client.c);
+    peers_settle(p);
+    connection_pause(p->server.c, false);
+    peers_run_until(p, p->server.ended > 0);
+    assert_got(&p->server, "RCPT TO:<a@b.example>\r\n");
+    assert_int_equal(p->server.end_error, SMX_E_RESET);
+}
+
 /* A last reply is not lost to a RST when the peer had more to say. */
 static void net_connection__close_lets_the_peer_read_the_last_reply(void **state)
 {
@@ -593,6 +610,7 @@ int main(void)
         TCP_TEST(net_connection__drained_is_told_when_all_goes_at_once),
         TCP_TEST(net_connection__end_is_told_once),
         TCP_TEST(net_connection__abort_is_a_reset),
+        TCP_TEST(net_connection__reset_behind_octets_is_a_reset),
         TCP_TEST(net_connection__close_lets_the_peer_read_the_last_reply),
         TCP_TEST(net_connection__close_waits_for_the_peer_only_so_long),
         TCP_TEST(net_connection__write_after_reset_ends_it),
