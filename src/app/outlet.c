@@ -314,9 +314,12 @@ int outlets_open(outlets *all, const char *path, outlet **out, problem *p)
 {
     (void)pthread_mutex_lock(&all->mutex);
     outlet *o = find(all, path);
-    int error = o != NULL ? 0 : outlet_new(all, path, &o, p);
-    if (error == 0 && o->node.owner == NULL)
-        list_append(&all->outlets, &o->node);
+    int error = 0;
+    if (o == NULL) {
+        error = outlet_new(all, path, &o, p);
+        if (error == 0 && o != NULL)
+            list_append(&all->outlets, &o->node);
+    }
     (void)pthread_mutex_unlock(&all->mutex);
     if (error == 0)
         *out = o;
@@ -334,8 +337,8 @@ void outlets_free(outlets *all)
     (void)pthread_mutex_unlock(&all->mutex);
     if (all->is_running)
         (void)pthread_join(all->thread, NULL);
-    while (all->outlets.first != NULL)
-        outlet_free(list_member(list_take_first(&all->outlets), outlet, node));
+    for (list_node *node; (node = list_take_first(&all->outlets)) != NULL;)
+        outlet_free(list_member(node, outlet, node));
     (void)pthread_mutex_destroy(&all->mutex);
     (void)pthread_cond_destroy(&all->come);
     free(all);

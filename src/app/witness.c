@@ -86,8 +86,8 @@ int witness_add(witness *w, const char *name, const config_listener *l, problem 
 
 static void forget_kept(witnessed *s)
 {
-    while (s->kept.first != NULL)
-        free(list_member(list_take_first(&s->kept), kept_line, node));
+    for (list_node *node; (node = list_take_first(&s->kept)) != NULL;)
+        free(list_member(node, kept_line, node));
     s->kept_octets = 0;
 }
 
@@ -163,7 +163,7 @@ static void write_name(const witnessed *s, const smx_session_view *session, char
                        size_t capacity)
 {
     char clock[CLOCK_TEXT];
-    char plain[CLOCK_TEXT];
+    char plain[CLOCK_TEXT] = "";
     size_t len = 0;
     smx_slice time = clock_rfc3339(s->began, clock);
     for (size_t i = 0; i < time.len; i++) {
@@ -209,7 +209,8 @@ static void capture(const witness *w, witnessed *s, const smx_proxy_line *line)
         error = transcript_text(line, false, &s->pending);
     if (error != 0 || buffer_length(&s->pending) > most) {
         s->is_full = true;
-        error = buffer_append_text(&s->pending, "=== What follows is not kept\n");
+        int without_memory = buffer_append_text(&s->pending, "=== What follows is not kept\n");
+        (void)without_memory; /* then that is not kept either */
     }
     if (s->is_captured && (s->is_full || buffer_length(&s->pending) > FLUSH_OCTETS))
         flush(w, s, line->session);
