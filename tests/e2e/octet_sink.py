@@ -21,6 +21,7 @@ class Sink:
     `body`: what came between 354 and the end that `is_end` sees, or in the chunks. `gate`: nothing of a
     body is read before it is set."""
 
+    HELP = b"214 none\r\n"
     GREETING = b"250-sink.test\r\n250-8BITMIME\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 PIPELINING\r\n"
 
     def __init__(self, receive_buffer=None):
@@ -68,6 +69,8 @@ class Sink:
             verb = line[:4].upper()
             if verb == b"EHLO":
                 sock.sendall(self.GREETING)
+            elif verb == b"HELP":
+                sock.sendall(self.HELP)
             elif verb == b"DATA":
                 sock.sendall(b"354 go\r\n")
                 self._data(file)
