@@ -17,6 +17,12 @@
  *         smx_proxy_listen(proxy, &listener, NULL) == 0 && smx_proxy_start(proxy) == 0)
  *         smx_loop_run(loop);
  *
+ * Hooks see what passes as those of a server do (smx/hook.h). What was let through has gone on: the sender
+ * changes at MAIL, a recipient is deleted at its own RCPT and added up to DATA, header fields change up to
+ * HEADER and the body chunk by chunk. A hook with SMX_HOOK_HOLD has the message held: it may change it,
+ * and add recipients, up to EOM, where only then `view->message` is set. The envelope has the recipients
+ * that the upstream took.
+ *
  * Each client has a connection of its own to the upstream; nothing is shared between sessions. A proxy
  * belongs to one loop and is used on its thread, but for the functions that say "any thread".
  */
@@ -88,7 +94,7 @@ typedef struct smx_proxy_record {
     bool has_from;     /* false: no transaction */
     const smx_proxy_recipient *recipients;
     size_t recipient_count;
-    uint64_t size;           /* octets of the body that passed */
+    uint64_t size;           /* octets of the message that passed, as they were on the wire */
     smx_slice message_id;    /* of the header section, or empty */
     smx_slice verdict;       /* "continue", "reject", "discard", "disconnect" */
     smx_slice verdict_hook;  /* the hook that gave it, or empty */

@@ -4,6 +4,7 @@
  *   pair_begin.c       limits, the CONNECT hooks, the way to the upstream, TLS that comes first
  *   pair_upstream.c    where the upstream is, how it learns the client's address, loops
  *   pair.c             two connections and a relay: feeding, backpressure, time, the end
+ *   pair_callbacks.c   what the connections call
  *   pair_events.c      what each event of the relay means
  *   pair_watch.c       what is known of a session, where hooks or the program look at it
  *   pair_hooks.c       asks hooks; what the verdict of each phase means
@@ -175,12 +176,18 @@ SMX_MUST_USE int pair_upstream_xclient(pair *p, smx_slice *attributes);
 
 /* ---- pair.c ---- */
 
-extern const connection_handler pair_client_handler;
-extern const connection_handler pair_upstream_handler;
 void pair_init_kick(pair *p);
 uint64_t pair_now(const pair *p);
 connection *pair_connection(const pair *p, relay_side side);
 void pair_set_deadline(pair *p);
+/* Feeds one side, and then lets the other go on with what is kept of it. Returns the octets used. */
+size_t pair_run(pair *p, relay_side side, smx_slice in);
+/* A client that reads no replies holds up itself and its upstream. */
+void pair_look_at_queues(pair *p);
+/* This side will send no more; *ended is its flag. */
+void pair_ended(pair *p, bool *ended, relay_side side, int error);
+/* Gives up all but the connections. */
+void pair_drop(pair *p);
 /* Goes on with what both connections keep. */
 void pair_advance(pair *p);
 /* Writes a last reply, past the relay, and ends. */
@@ -196,6 +203,11 @@ void pair_send(pair *p, relay_side to, smx_slice octets);
 void pair_shut_down(guest *g);
 void pair_dismiss(guest *g);
 void pair_cut_guest(guest *g);
+
+/* ---- pair_callbacks.c ---- */
+
+extern const connection_handler pair_client_handler;
+extern const connection_handler pair_upstream_handler;
 
 /* ---- pair_events.c ---- */
 

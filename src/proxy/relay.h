@@ -37,7 +37,7 @@ typedef struct relay_options {
     bool allow_insecure_auth;
     const smx_slice *extensions; /* keywords of EHLO that pass beside SMX_EXTENSION_MAP's */
     size_t extension_count;
-    smx_bare_newline bare_newline;
+    smx_bare_newline bare_newline; /* PASS: only where no hook judges the message */
     unsigned asks; /* bits 1 << smx_hook_phase: the owner is asked (HELO AUTH MAIL RCPT DATA), or
                       gets the message decoded to send it on itself (HEADER BODY EOM) */
     bool hold;     /* the upstream hears of DATA when the owner has the whole message */
@@ -166,7 +166,7 @@ SMX_MUST_USE int relay_message_encode(relay *r, smx_slice in, size_t *used, smx_
                                       size_t capacity, size_t *count);
 /* No more octets follow: the dot, or BDAT LAST, goes out as a COMMAND or OCTETS event. */
 SMX_MUST_USE int relay_message_end(relay *r);
-/* From now on the message is thrown away and answered so at its end. If the upstream has a part of it
+/* Also between two chunks. From now on the message is thrown away and answered so at its end. If the upstream has a part of it
  * the session cannot go on with it: CUT_UPSTREAM, and the client's next command hears 421. */
 SMX_MUST_USE int relay_message_refuse(relay *r, const smx_reply *reply);
 

@@ -51,8 +51,8 @@ void relay_chunk_begin(relay *r, uint64_t size, bool last)
 bool relay_is_fatal(const relay *r, uint8_t faults)
 {
     switch (r->options->bare_newline) {
-    case SMX_BARE_NEWLINE_PASS:
-        return false;
+    case SMX_BARE_NEWLINE_PASS: /* what hooks judge must be the same to all */
+        return relay_is_filtered(r) && faults != 0;
     case SMX_BARE_NEWLINE_NORMALIZE:
         return (faults & SMX_FAULT_NUL) != 0;
     default:

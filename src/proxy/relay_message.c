@@ -14,13 +14,6 @@ static bool normalizes(const relay *r)
     return r->options->bare_newline == SMX_BARE_NEWLINE_NORMALIZE && !r->body.is_binary;
 }
 
-/* What hooks judge must be the same to all: octets that pass as they are have no hooks. */
-static bool is_faulty(const relay *r, uint8_t faults)
-{
-    return r->options->bare_newline == SMX_BARE_NEWLINE_PASS ? faults != 0
-                                                             : relay_is_fatal(r, faults);
-}
-
 static smx_slice bounded(const relay *r, smx_slice in)
 {
     return normalizes(r) && in.len > NORMALIZE_PIECE ? slice_to(in, NORMALIZE_PIECE) : in;
@@ -66,7 +59,7 @@ size_t relay_state_data_in(relay *r, smx_slice in, relay_event *event)
     size_t used = smx_dot_decode(&decoder, in, &piece);
     if (in.len == 0)
         return 0;
-    if (is_faulty(r, decoder.faults)) {
+    if (relay_is_fatal(r, decoder.faults)) {
         in = slice_to(in, relay_faultless_dots(r, in));
         if (in.len == 0) {
             refuse_faulty(r);
@@ -92,7 +85,7 @@ static void end_chunk(relay *r, relay_event *event)
     }
     if (!r->body.is_binary)
         smx_newline_check_end(&r->body.check);
-    if (is_faulty(r, r->body.check.faults)) {
+    if (relay_is_fatal(r, r->body.check.faults)) {
         refuse_faulty(r);
     } else if (r->body.held_cr) {
         r->body.held_cr = false;
@@ -119,7 +112,7 @@ size_t relay_state_chunk_in(relay *r, smx_slice in, relay_event *event)
         return 0;
     if (!r->body.is_binary)
         smx_newline_check_feed(&check, in);
-    if (is_faulty(r, check.faults)) {
+    if (relay_is_fatal(r, check.faults)) {
         in = slice_to(in, relay_faultless_octets(r, in));
         if (in.len == 0) {
             refuse_faulty(r);
@@ -194,7 +187,7 @@ int relay_message_begin(relay *r, uint64_t size)
 
 static int check_chunk(relay *r, smx_slice in)
 {
-    if (r->body.is_binary || r->options->bare_newline == SMX_BARE_NEWLINE_PASS)
+    if (r->body.is_binary)
         return 0;
     smx_newline_check_feed(&r->body.sent, in);
     return r->body.sent.faults != 0 ? SMX_E_PROTOCOL : 0;

@@ -159,6 +159,15 @@ static void reply_message(relay *r, relay_wait *w, const smx_reply_lines *reply,
     }
 }
 
+/* A message of which a chunk was refused is nobody's (RFC 3030 section 2): to the chunks behind it there
+ * is one reply each, the last one included. */
+static void reply_chunk(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
+{
+    relay_reply_passes(w, reply, event);
+    if (!is_yes(reply))
+        r->recipients = 0;
+}
+
 /* Of a message that went in parts of our own the client hears what was said to the first one refused. */
 static void reply_last_chunk(relay *r, relay_wait *w, const smx_reply_lines *reply,
                              relay_event *event)
@@ -246,7 +255,7 @@ static relay_reply_fn *const meanings[RELAY_KIND_COUNT] = {
     [RELAY_KIND_RCPT] = reply_rcpt,
     [RELAY_KIND_DATA] = reply_data,
     [RELAY_KIND_MESSAGE] = reply_message,
-    [RELAY_KIND_CHUNK] = reply_plain,
+    [RELAY_KIND_CHUNK] = reply_chunk,
     [RELAY_KIND_LAST_CHUNK] = reply_last_chunk,
     [RELAY_KIND_RSET] = reply_rset,
     [RELAY_KIND_QUIT] = reply_quit,

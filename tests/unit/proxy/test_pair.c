@@ -84,6 +84,55 @@ static void proxy_pair__client_that_said_all_before_the_banner_is_served(void **
     proxy_expect_empty(x);
 }
 
+/* ---- bare newlines, LMTP ---- */
+
+static void proxy_pair__bare_newline_in_a_body_is_refused(void **state)
+{
+    proxy_fixture *x = *state;
+    proxy_start(x);
+    client *c = client_greet(x->f);
+    client_mail(c, "S: x\r\n\r\nbody\nMAIL FROM:<s@evil.example>\r\n", "550 5.5.2");
+    assert_int_equal(x->f->handled, 0);
+    client_close(c);
+    proxy_expect_empty(x);
+}
+
+static void proxy_pair__bare_newlines_are_made_whole_where_it_is_wished(void **state)
+{
+    proxy_fixture *x = *state;
+    x->listener.listener.bare_newline = SMX_BARE_NEWLINE_NORMALIZE;
+    proxy_start(x);
+    client *c = client_greet(x->f);
+    client_mail(c, "S: x\n\nbody\r\n..dot\r\n", "250 ");
+    assert_buffer(&x->f->header, "S: x\r\n");
+    assert_buffer(&x->f->body, "body\r\n.dot\r\n");
+    client_ask(c, "QUIT", "221 ");
+    client_close(c);
+    proxy_expect_empty(x);
+}
+
+static void proxy_pair__lmtp_has_a_reply_for_each_recipient(void **state)
+{
+    proxy_fixture *x = *state;
+    x->f->listener.lmtp = true;
+    x->listener.upstream.lmtp = true;
+    proxy_start(x);
+    client *c = client_open(x->f);
+    client_expect(c, "220 ");
+    client_ask(c, "LHLO client.example", "250 ");
+    client_ask(c, "MAIL FROM:<a@from.example>", "250 ");
+    client_ask(c, "RCPT TO:<b@to.example>", "250 ");
+    client_ask(c, "RCPT TO:<c@to.example>", "250 ");
+    client_ask(c, "DATA", "354 ");
+    client_send(c, "S: x\r\n\r\nbody\r\n.\r\n");
+    client_expect(c, "250 2.0.0 kept");
+    client_expect(c, "250 2.0.0 kept");
+    client_ask(c, "QUIT", "221 ");
+    client_close(c);
+    assert_int_equal(proxy_counters(x).accepted, 1);
+    proxy_expect_empty(x);
+}
+
 /* ---- big bodies, and sides that do not read ---- */
 
 enum { BIG = 8 * 1024 * 1024, LINE = 1000 };
@@ -306,6 +355,9 @@ int main(void)
         PROXY_TEST(proxy_pair__pipelined_commands_in_one_segment),
         PROXY_TEST(proxy_pair__half_closed_client_is_served_to_its_end),
         PROXY_TEST(proxy_pair__client_that_said_all_before_the_banner_is_served),
+        PROXY_TEST(proxy_pair__bare_newline_in_a_body_is_refused),
+        PROXY_TEST(proxy_pair__bare_newlines_are_made_whole_where_it_is_wished),
+        PROXY_TEST(proxy_pair__lmtp_has_a_reply_for_each_recipient),
         PROXY_TEST(proxy_pair__a_big_body_comes_whole),
         PROXY_TEST(proxy_pair__a_server_that_does_not_read_holds_the_client_up),
         PROXY_TEST(proxy_pair__a_refused_connection_is_a_421),
