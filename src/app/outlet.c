@@ -337,8 +337,10 @@ void outlets_free(outlets *all)
     (void)pthread_mutex_unlock(&all->mutex);
     if (all->is_running)
         (void)pthread_join(all->thread, NULL);
-    for (list_node *node; (node = list_take_first(&all->outlets)) != NULL;)
+    for (list_node *next, *node = all->outlets.first; node != NULL; node = next) {
+        next = node->next;
         outlet_free(list_member(node, outlet, node));
+    }
     (void)pthread_mutex_destroy(&all->mutex);
     (void)pthread_cond_destroy(&all->come);
     free(all);

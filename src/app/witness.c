@@ -86,8 +86,11 @@ int witness_add(witness *w, const char *name, const config_listener *l, problem 
 
 static void forget_kept(witnessed *s)
 {
-    for (list_node *node; (node = list_take_first(&s->kept)) != NULL;)
+    for (list_node *next, *node = s->kept.first; node != NULL; node = next) {
+        next = node->next;
         free(list_member(node, kept_line, node));
+    }
+    s->kept = (list){0};
     s->kept_octets = 0;
 }
 
