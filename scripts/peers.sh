@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Fetches the programs that tests and benches meet smtpmux with, without installing them.
 # Usage: scripts/peers.sh test|bench
-#   test: postfix, nodemailer, promtool    bench: postfix, haproxy, nginx
-# Leaves build/peers/bin/{smtp-source,smtp-sink,postfix...,haproxy,nginx}, wrappers that find their
-# own libraries, the unpacked packages in build/peers/root, nodemailer in build/peers/node.
+#   test: postfix, exim, opensmtpd, nft, nodemailer, promtool    bench: postfix, haproxy, nginx
+# Leaves build/peers/bin/{smtp-source,smtp-sink,postfix...,haproxy,nginx,nft}, wrappers that find
+# their own libraries, the unpacked packages in build/peers/root (the other mail servers beside it,
+# in exim and opensmtpd), nodemailer in build/peers/node.
 # shellcheck disable=SC2317
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,15 +20,19 @@ packages_for() {
     printf '%s\n' "$@"; } | sort -u
 }
 
-fetch() {
-  local list
+# fetch_into FOLDER PACKAGE...
+fetch_into() {
+  local list root=$1
+  shift
   list=$(packages_for "$@" 2>/dev/null) || { apt_update && list=$(packages_for "$@"); }
-  mkdir -p "$peers/debs" "$peers/root"
+  mkdir -p "$peers/debs" "$root"
   # shellcheck disable=SC2086
   (cd "$peers/debs" && rm -f ./*.deb &&
     { apt-get download -qq $list 2>/dev/null || { apt_update && apt-get download -qq $list; } } &&
-    for deb in ./*.deb; do dpkg-deb -x "$deb" "$peers/root"; done && rm -f ./*.deb)
+    for deb in ./*.deb; do dpkg-deb -x "$deb" "$root"; done && rm -f ./*.deb)
 }
+
+fetch() { fetch_into "$peers/root" "$@"; }
 
 # wrap NAME PROGRAM [ARGUMENT]: build/peers/bin/NAME runs the unpacked program; the argument is
 # the shell's to expand when it runs.
@@ -67,6 +72,14 @@ get_nginx() {
   fetch nginx libnginx-mod-mail && wrap nginx usr/sbin/nginx
 }
 
+# Mail servers that tests run in mount namespaces of their own.
+get_exim() { fetch_into "$peers/exim" exim4-daemon-light; }
+get_opensmtpd() { fetch_into "$peers/opensmtpd" opensmtpd; }
+
+get_nft() {
+  fetch nftables && wrap nft usr/sbin/nft
+}
+
 # The package as such: its program stands alone, and what it would pull in is a server.
 get_promtool() {
   mkdir -p "$peers/debs" "$peers/root"
@@ -89,7 +102,7 @@ once() {
 }
 
 case "${1:-}" in
-  test) wanted=(postfix nodemailer promtool) ;;
+  test) wanted=(postfix exim opensmtpd nft nodemailer promtool) ;;
   bench) wanted=(postfix haproxy nginx) ;;
   *) echo "usage: $0 test|bench" >&2; exit 64 ;;
 esac
