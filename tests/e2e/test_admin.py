@@ -24,8 +24,8 @@ class UnixConnection(http.client.HTTPConnection):
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)  # waits for room in the queue: with a timeout it would not
         self.sock.settimeout(SECONDS)
-        self.sock.connect(self.path)
 
 
 class Door:
