@@ -48,6 +48,17 @@ def test_another_message__is_no_repeat(stage, other):
     assert held(provider) == [2]
 
 
+@pytest.mark.parametrize("field", [b"", b"Message-ID:  \r\n"], ids=["absent", "empty"])
+def test_without_a_message_id__the_header_section_counts(stage, field):
+    """Two messages with the same body, of which the second would else be lost."""
+    provider = stage.provider()
+    mux = with_window(stage, [provider])
+    for subject, copies in (b"one", 1), (b"two", 2), (b"one", 2):
+        data = field + b"Subject: " + subject + b"\r\n\r\nthe body\r\n"
+        assert send_one(mux.port(), data=data).code == 250
+        assert held(provider) == [copies]
+
+
 def test_recipients__in_another_order_are_the_same(stage):
     provider = stage.provider()
     mux = with_window(stage, [provider])
