@@ -337,6 +337,7 @@ static void entry_leave(dedup *d, list *waiters, const mux_worker *worker)
 void dedup_leave(dedup *d, mux_worker *worker)
 {
     (void)pthread_mutex_lock(&d->mutex);
+    dedup_tell_untold(d); /* what they get is decided already */
     for (list_node *n = d->under_way.first; n != NULL; n = n->next)
         entry_leave(d, &list_member(n, entry, node)->waiters, worker);
     (void)pthread_mutex_unlock(&d->mutex);
