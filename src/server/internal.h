@@ -288,8 +288,10 @@ void transaction_free(smx_transaction *tx);
 /* The client went away while a reply is awaited. */
 void transaction_leave(smx_transaction *tx);
 SMX_MUST_USE int transaction_open_message(smx_transaction *tx);
-/* Makes the changes of a phase, or keeps them until the header section is whole. */
-SMX_MUST_USE int transaction_change(smx_transaction *tx, const hook_change *changes);
+/* Adds `rcpt`, unless that is NULL, and makes the changes of a phase, or keeps them until the header
+ * section is whole. On failure the envelope and what is kept are as before. */
+SMX_MUST_USE int transaction_change(smx_transaction *tx, const smx_rcpt *rcpt,
+                                    const hook_change *changes);
 /* The header section is whole: the changes that waited are made. */
 SMX_MUST_USE int transaction_change_header(smx_transaction *tx);
 SMX_MUST_USE int transaction_replace_body(smx_transaction *tx, smx_slice body);

@@ -168,7 +168,7 @@ void peer_header_decided(peer *p, const smx_verdict *verdict, const hook_change 
 {
     smx_transaction *tx = p->transaction;
     if (body_passes(p, verdict)) {
-        int error = transaction_change(tx, changes);
+        int error = transaction_change(tx, NULL, changes);
         if (error != 0)
             body_failed(tx, error);
     }
@@ -193,7 +193,7 @@ void peer_body_decided(peer *p, const smx_verdict *verdict, const hook_change *c
 {
     smx_transaction *tx = p->transaction;
     if (body_passes(p, verdict)) {
-        int error = transaction_change(tx, changes);
+        int error = transaction_change(tx, NULL, changes);
         if (error != 0)
             body_failed(tx, error);
         else

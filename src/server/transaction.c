@@ -128,7 +128,7 @@ static int transaction_defer_change(smx_transaction *tx, const hook_change *chan
     return 0;
 }
 
-int transaction_change(smx_transaction *tx, const hook_change *changes)
+static int transaction_make_changes(smx_transaction *tx, const hook_change *changes)
 {
     int error = 0;
     for (const hook_change *at = changes; at != NULL && error == 0; at = at->next) {
@@ -141,6 +141,44 @@ int transaction_change(smx_transaction *tx, const hook_change *changes)
         else
             error = transaction_defer_change(tx, at);
     }
+    return error;
+}
+
+/* Deletions move recipients within the array: one that can be gone back to must be another one. */
+static int transaction_part_recipients(smx_transaction *tx, const hook_change *changes)
+{
+    while (changes != NULL && changes->kind != HOOK_DELETE_RECIPIENT)
+        changes = changes->next;
+    if (changes == NULL || tx->envelope.recipient_count == 0)
+        return 0;
+    size_t size = tx->capacity * sizeof(smx_rcpt); /* as the old one has */
+    smx_rcpt *recipients = arena_alloc(&tx->memory, size);
+    if (recipients == NULL)
+        return SMX_E_NOMEM;
+    memcpy(recipients, tx->envelope.recipients, tx->envelope.recipient_count * sizeof(smx_rcpt));
+    tx->envelope.recipients = recipients;
+    return 0;
+}
+
+int transaction_change(smx_transaction *tx, const smx_rcpt *rcpt, const hook_change *changes)
+{
+    const smx_envelope envelope = tx->envelope;
+    const size_t capacity = tx->capacity;
+    hook_change *last = tx->last_change;
+    int error = transaction_part_recipients(tx, changes);
+    if (error == 0 && rcpt != NULL)
+        error = envelope_add_rcpt(&tx->envelope, &tx->memory, rcpt, &tx->capacity);
+    if (error == 0)
+        error = transaction_make_changes(tx, changes);
+    if (error == 0)
+        return 0;
+    tx->envelope = envelope;
+    tx->capacity = capacity;
+    tx->last_change = last;
+    if (last == NULL)
+        tx->first_change = NULL;
+    else
+        last->next = NULL;
     return error;
 }
 
