@@ -188,6 +188,7 @@ void mux_resolve(const mux_user *user, const mux_route *route, mux_resolved *res
     mux_route_plan(user->options, route == NULL ? NULL : route->options, &resolved->plan);
     resolved->turn = route == NULL ? &user->turn->turn : &route->turn->turn;
     resolved->route = route == NULL ? "user" : route->options->name;
+    resolved->taken = route;
     resolved->quotas[0] = mux_quota(user->allowance);
     resolved->quotas[1] = route == NULL ? NULL : mux_quota(route->allowance);
 }

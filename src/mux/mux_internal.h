@@ -67,6 +67,7 @@ typedef struct mux_resolved {
     mux_plan plan;
     mux_turn *turn;
     const char *route;         /* its name; "user" without one */
+    const mux_route *taken;    /* NULL: none, the user's own plan */
     quota *quotas[MUX_QUOTAS]; /* the user's and the route's; NULL: none */
 } mux_resolved;
 /* The route of a whole message; NULL: none. SMX_E_NOMEM. */
@@ -131,8 +132,9 @@ struct mux_worker {
 
 /* What is told of one message at the end; the transaction's value. */
 typedef struct mux_record {
-    const char *route;    /* its name; NULL: no delivery was begun */
-    const char *upstream; /* the one that decided, or NULL */
+    const char *route;      /* its name; NULL: no delivery was begun */
+    const mux_route *taken; /* NULL: none, the user's own plan */
+    const char *upstream;   /* the one that decided, or NULL */
     uint32_t attempts;
     smx_client_phase phase;
     bool has_phase;
