@@ -47,7 +47,8 @@ struct upstream {
     uint32_t permits_max;
     list waiters;
     list holders;
-    oauth2 *oauth2; /* tokens of the newest credentials, or NULL */
+    oauth2 *oauth2;      /* tokens of the credentials in force, or NULL */
+    oauth2 *oauth2_next; /* of those that a reload prepares, or prepared in vain; or NULL */
 };
 
 /* ---- life ---- */
@@ -115,11 +116,34 @@ static void upstream_forget_secret(upstream *u)
     u->secret = NULL;
 }
 
+static bool upstream_has_tokens_of(const oauth2 *o, const upstream_options *options)
+{
+    return o != NULL && oauth2_is_of(o, &options->oauth2);
+}
+
+/* Tokens of the credentials that are in force from now on are kept; those of others are returned, to be
+ * freed without the mutex. */
+static void upstream_choose_tokens(upstream *u, const upstream_options *options, oauth2 *old[2])
+{
+    old[0] = u->oauth2;
+    old[1] = u->oauth2_next;
+    u->oauth2 = NULL;
+    u->oauth2_next = NULL;
+    for (size_t i = 0; i < 2 && u->oauth2 == NULL; i++) {
+        if (!upstream_has_tokens_of(old[i], options))
+            continue;
+        u->oauth2 = old[i];
+        old[i] = NULL;
+    }
+}
+
 /* All but the limits. */
 static void upstream_set(upstream *u, const upstream_options *options)
 {
     char *secret = upstream_secret_of(options);
+    oauth2 *old[2];
     (void)pthread_mutex_lock(&u->mutex);
+    upstream_choose_tokens(u, options, old);
     if (u->secret == NULL || secret == NULL || strcmp(u->secret, secret) != 0) {
         u->suspended_until = 0;
         u->suspension_ms = 0;
@@ -133,6 +157,8 @@ static void upstream_set(upstream *u, const upstream_options *options)
     if (atomic_exchange(&u->probe_ms, options->probe_ms) != options->probe_ms)
         upstream_begin_probe_time(u, clock_monotonic_ms());
     upstream_unlock_changed(u);
+    oauth2_free(old[0]);
+    oauth2_free(old[1]);
 }
 
 void upstream_configure(upstream *u, const upstream_options *options)
@@ -181,14 +207,16 @@ int upstream_share_oauth2(upstream *u, const upstream_options *options, smx_log_
     int error = 0;
     oauth2 *old = NULL;
     (void)pthread_mutex_lock(&u->mutex);
-    if (u->oauth2 == NULL || !oauth2_is_of(u->oauth2, &options->oauth2)) {
-        old = u->oauth2;
-        error = oauth2_new(&options->oauth2, options->name, log, log_arg, &u->oauth2);
-        if (error != 0)
-            old = NULL;
+    oauth2 *found = upstream_has_tokens_of(u->oauth2, options) ? u->oauth2 : u->oauth2_next;
+    if (!upstream_has_tokens_of(found, options)) {
+        error = oauth2_new(&options->oauth2, options->name, log, log_arg, &found);
+        if (error == 0) {
+            old = u->oauth2_next;
+            u->oauth2_next = found;
+        }
     }
     if (error == 0)
-        *o = oauth2_share(u->oauth2);
+        *o = oauth2_share(found);
     (void)pthread_mutex_unlock(&u->mutex);
     oauth2_free(old);
     return error;
@@ -207,6 +235,7 @@ void upstream_free(upstream *u)
     upstream_forget_secret(u);
     quota_free(u->quota);
     oauth2_free(u->oauth2);
+    oauth2_free(u->oauth2_next);
     (void)pthread_mutex_destroy(&u->mutex);
     free(u->name);
     free(u);

@@ -82,7 +82,8 @@ const char *upstream_name(const upstream *u);
 void upstream_configure(upstream *u, const upstream_options *options);
 
 /* A share of the tokens of these credentials, the same for all who ask with the same ones: tokens, and
- * refresh tokens that were replaced, outlive a reload. The log must outlive the record. */
+ * refresh tokens that were replaced, outlive a reload, and those of the credentials in force (that is,
+ * of upstream_configure) one that is given up. The log must outlive the record. */
 SMX_MUST_USE int upstream_share_oauth2(upstream *u, const upstream_options *options,
                                        smx_log_fn *log, void *log_arg, oauth2 **o);
 

@@ -325,6 +325,43 @@ static void upstream_offer__extensions_and_size_outlive_the_record(void **state)
     store_close(s);
 }
 
+static oauth2 *tokens_of(upstream *u, const upstream_options *options)
+{
+    oauth2 *tokens = NULL;
+    assert_int_equal(upstream_share_oauth2(u, options, NULL, NULL, &tokens), 0);
+    return tokens;
+}
+
+static void upstream_tokens__those_in_force_outlive_reloads_that_are_given_up(void **state)
+{
+    (void)state;
+    upstream_options in_force = {.name = "one"};
+    in_force.oauth2 = (oauth2_options){.token_url = "http://127.0.0.1:1/", .client_id = "a"};
+    upstream_options others = in_force;
+    upstream *u = NULL;
+    assert_int_equal(upstream_new(&in_force, NULL, &u), 0);
+    oauth2 *first = tokens_of(u, &in_force); /* held, so that none is at its address */
+    upstream_configure(u, &in_force);
+    static const char *const ids[] = {"b", "c"};
+    for (size_t i = 0; i < 2; i++) {
+        others.oauth2.client_id = ids[i];
+        oauth2 *next = tokens_of(u, &others);
+        assert_ptr_not_equal(next, first);
+        oauth2_free(next);
+        oauth2 *again = tokens_of(u, &in_force);
+        assert_ptr_equal(again, first);
+        oauth2_free(again);
+    }
+    oauth2 *last = tokens_of(u, &others);
+    upstream_configure(u, &others);
+    oauth2 *again = tokens_of(u, &others);
+    assert_ptr_equal(again, last);
+    oauth2_free(again);
+    oauth2_free(last);
+    oauth2_free(first);
+    upstream_free(u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +375,7 @@ int main(void)
         cmocka_unit_test(
             upstream_permit__a_reload_that_allows_fewer_than_are_idle_leaves_nobody_waiting),
         cmocka_unit_test(upstream_suspension__is_not_made_shorter),
+        cmocka_unit_test(upstream_tokens__those_in_force_outlive_reloads_that_are_given_up),
         cmocka_unit_test(upstream_breaker__a_probe_in_vain_opens_it_whatever_a_reload_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
