@@ -169,8 +169,8 @@ static const config_key upstream_keys[] = {
      .minimum = 1000,
      .maximum = 86400000,
      .otherwise = "never",
-     .doc = "without an attempt for so long, it is tried out: connection, TLS, AUTH and NOOP, no "
-            "mail"},
+     .doc = "without an attempt for so long, or when its breaker's pause is over, it is tried out: "
+            "connection, TLS, AUTH and NOOP, no mail"},
     LATER("proxy"),
 };
 const config_level level_upstream = KEY_LEVEL_OF("upstream", upstream_keys);

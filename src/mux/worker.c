@@ -161,6 +161,7 @@ void mux_settle(mux_worker *worker, upstream *u, upstream_admission *admitted,
     switch (upstream_settle(u, admitted, settlement, &until)) {
     case UPSTREAM_OPENED:
         worker_tell_breaker(worker, u, "breaker_opened", until - settlement->now);
+        mux_probe_look_at(worker, until);
         break;
     case UPSTREAM_CLOSED:
         worker_tell_breaker(worker, u, "breaker_closed", 0);

@@ -43,6 +43,7 @@ struct upstream {
     uint64_t suspended_until; /* 0: not suspended */
     uint64_t suspension_ms;   /* of the last suspension; 0: none since a success */
     breaker breaker;
+    uint32_t probes_under_way;
     uint32_t permits; /* connections that exist or are being opened */
     uint32_t permits_max;
     list waiters;
@@ -56,19 +57,26 @@ struct upstream {
 static void upstream_recall(upstream *u);
 static bool upstream_grant(upstream *u);
 
-/* From now on, for the configured time. */
+/* When it is to be tried out next: when the breaker's pause is over, so that no message need be the one
+ * that tries, or after the configured time. Under the mutex. */
+static uint64_t upstream_next_probe(const upstream *u, uint64_t now)
+{
+    uint64_t next = now + atomic_load_explicit(&u->probe_ms, memory_order_relaxed);
+    bool is_paused = u->breaker.state == BREAKER_OPEN && u->breaker.until > now;
+    return is_paused && u->breaker.until < next ? u->breaker.until : next;
+}
+
+/* Nobody else is at it, or only now has found it due. Under the mutex. */
 static void upstream_begin_probe_time(upstream *u, uint64_t now)
 {
-    atomic_store_explicit(&u->probe_due,
-                          now + atomic_load_explicit(&u->probe_ms, memory_order_relaxed),
-                          memory_order_relaxed);
+    atomic_store_explicit(&u->probe_due, upstream_next_probe(u, now), memory_order_relaxed);
 }
 
 /* A message was tried. A probe under way keeps others off for longer than that. Under the mutex, beside
  * which only claims are made. */
 static void upstream_put_probe_off(upstream *u, uint64_t now)
 {
-    uint64_t next = now + atomic_load_explicit(&u->probe_ms, memory_order_relaxed);
+    uint64_t next = upstream_next_probe(u, now);
     uint64_t due = atomic_load_explicit(&u->probe_due, memory_order_relaxed);
     if (due < next)
         (void)atomic_compare_exchange_strong(&u->probe_due, &due, next);
@@ -154,7 +162,8 @@ static void upstream_set(upstream *u, const upstream_options *options)
     while (u->permits < u->permits_max && upstream_grant(u))
         u->permits++;
     breaker_configure(&u->breaker, &options->breaker);
-    if (atomic_exchange(&u->probe_ms, options->probe_ms) != options->probe_ms)
+    if (atomic_exchange(&u->probe_ms, options->probe_ms) != options->probe_ms &&
+        u->probes_under_way == 0)
         upstream_begin_probe_time(u, clock_monotonic_ms());
     upstream_unlock_changed(u);
     oauth2_free(old[0]);
@@ -360,8 +369,6 @@ static void upstream_admit_quota(upstream *u, const upstream_ask *ask, upstream_
 static void upstream_put_probe_off_until(upstream *u, uint64_t now, const upstream_admission *a)
 {
     uint64_t next = now + atomic_load_explicit(&u->probe_ms, memory_order_relaxed);
-    if (a->usable == UPSTREAM_USABLE)
-        return;
     if (a->until > now && a->until < next)
         next = a->until;
     atomic_store_explicit(&u->probe_due, next, memory_order_relaxed);
@@ -382,7 +389,9 @@ void upstream_admit(upstream *u, const upstream_ask *ask, upstream_admission *ad
             admission->until = u->breaker.state == BREAKER_OPEN ? u->breaker.until : 0;
         }
     }
-    if (ask->is_for_probe)
+    if (ask->is_for_probe && admission->usable == UPSTREAM_USABLE)
+        u->probes_under_way++;
+    else if (ask->is_for_probe)
         upstream_put_probe_off_until(u, ask->now, admission);
     else if (admission->usable == UPSTREAM_USABLE)
         upstream_admit_quota(u, ask, admission);
@@ -419,6 +428,8 @@ upstream_news upstream_settle(upstream *u, upstream_admission *admission,
     }
     *until = u->breaker.until;
     if (admission->is_for_probe)
+        u->probes_under_way--;
+    if (admission->is_for_probe || (news == UPSTREAM_OPENED && u->probes_under_way == 0))
         upstream_begin_probe_time(u, settlement->now);
     else
         upstream_put_probe_off(u, settlement->now);
