@@ -232,6 +232,7 @@ static smx_verdict dedup_before(void *arg, smx_transaction *tx)
         return dedup_no_memory;
     mux_record *record = smx_transaction_value(tx);
     record->dedup_window_ms = with.plan.dedup_window_ms;
+    record->route = with.route;
     (void)pthread_mutex_lock(&d->mutex);
     smx_verdict verdict = dedup_ask(d, worker, tx, key);
     (void)pthread_mutex_unlock(&d->mutex);

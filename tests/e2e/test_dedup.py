@@ -34,6 +34,7 @@ def test_repeat__of_what_was_taken_gets_its_reply_and_no_second_copy(stage):
     lines = mux.wait("message", 2)
     assert [(line["outcome"], line["attempts"], line["upstream"]) for line in lines] == [
         ("delivered", "1", "p0"), ("delivered", "0", "p0")]
+    assert [line["route"] for line in lines] == ["user", "user"]
 
 
 @pytest.mark.parametrize("other", [
