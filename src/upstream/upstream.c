@@ -346,18 +346,19 @@ void upstream_pause(upstream *u, uint64_t ms)
 
 /* ---- admission ---- */
 
+static const upstream_usable upstream_by_quota[] = {
+    [QUOTA_OK] = UPSTREAM_USABLE,        [QUOTA_LEASING] = UPSTREAM_LEASING,
+    [QUOTA_WAIT] = UPSTREAM_PACED,       [QUOTA_FULL] = UPSTREAM_QUOTA_FULL,
+    [QUOTA_TOO_BIG] = UPSTREAM_TOO_MANY,
+};
+
 /* The quota speaks last: what it gives is kept or given back with the attempt. */
 static void upstream_admit_quota(upstream *u, const upstream_ask *ask, upstream_admission *a)
 {
-    static const upstream_usable usable[] = {
-        [QUOTA_OK] = UPSTREAM_USABLE,        [QUOTA_LEASING] = UPSTREAM_LEASING,
-        [QUOTA_WAIT] = UPSTREAM_PACED,       [QUOTA_FULL] = UPSTREAM_QUOTA_FULL,
-        [QUOTA_TOO_BIG] = UPSTREAM_TOO_MANY,
-    };
     uint64_t wall = clock_wall_ms();
     quota_verdict verdict =
         quota_reserve(u->quota, wall, ask->recipients, ask->waiter, &a->reservation);
-    a->usable = usable[verdict.state];
+    a->usable = upstream_by_quota[verdict.state];
     a->until = verdict.until_ms > wall ? ask->now + (verdict.until_ms - wall) : ask->now;
     memcpy(a->why, verdict.why, sizeof(a->why));
     if (verdict.state != QUOTA_OK && a->is_probe)
@@ -475,6 +476,19 @@ static void upstream_judge(upstream_status *status, uint64_t now)
     }
 }
 
+/* What the quota says, where nothing else is in the way. */
+static void upstream_look(const upstream *u, uint64_t now, upstream_status *status)
+{
+    if (status->usable != UPSTREAM_USABLE)
+        return;
+    uint64_t wall = clock_wall_ms();
+    quota_verdict verdict = quota_look(u->quota, wall, 1);
+    status->usable = upstream_by_quota[verdict.state];
+    if (verdict.until_ms > wall)
+        status->until = now + (verdict.until_ms - wall);
+    memcpy(status->why, verdict.why, sizeof(status->why));
+}
+
 void upstream_get_status(upstream *u, uint64_t now, upstream_status *status)
 {
     (void)pthread_mutex_lock(&u->mutex);
@@ -490,8 +504,9 @@ void upstream_get_status(upstream *u, uint64_t now, upstream_status *status)
         .max_connections = u->permits_max,
         .waiting = (uint32_t)u->waiters.count,
     };
-    (void)pthread_mutex_unlock(&u->mutex);
     upstream_judge(status, now);
+    upstream_look(u, now, status);
+    (void)pthread_mutex_unlock(&u->mutex);
 }
 
 quota *upstream_quota(upstream *u)

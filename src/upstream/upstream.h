@@ -166,8 +166,9 @@ SMX_MUST_USE bool upstream_probe_claim(upstream *u, uint64_t now);
 
 /* How it stands, for selectors, explain, the API and metrics. Asks for nothing. */
 typedef struct upstream_status {
-    upstream_usable usable; /* as admission would say */
+    upstream_usable usable; /* as admission would say of a message with one recipient */
     uint64_t until;
+    char why[QUOTA_TEXT]; /* of the quota's refusals, as in an admission */
     bool is_suspended;
     uint64_t suspended_until;
     breaker_state breaker;
