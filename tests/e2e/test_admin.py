@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -358,6 +359,38 @@ def test_reload_and_check_live(door):
     done = verb(door, "reload", config=False)
     assert done.returncode == 78 and "usres" in done.stderr
     door.mux.path.write_text(text)
+
+
+def test_verbs__need_only_the_door_of_the_file(door):
+    """The daemon has its secrets; the shell has none of them."""
+    path = door.mux.path
+    path.write_text(path.read_text().replace('"password": "', '"password": "${SMX_TEST_UNSET}'))
+    assert verb(door, "check").returncode == 78
+    assert verb(door, "upstream", "list").returncode == 0
+    live = verb(door, "check", "--live")
+    assert live.returncode == 65 and "NOT what" in live.stdout and live.stderr == ""
+    told = verb(door, "explain", "--live", "--user", APP, "--from", "a@example.com", "--to",
+                "b@example.org")
+    assert told.returncode == 0 and "p0: usable" in told.stdout
+    done = verb(door, "reload")  # the daemon's environment lacks it too, and it is the one to say so
+    assert done.returncode == 78 and "`SMX_TEST_UNSET` is not set" in done.stderr
+
+
+def test_full_quota__everybody_says_so(stage, tmp_path):
+    provider = stage.provider()
+    door = Door(serve(stage, tmp_path, [{"url": provider.url, "limits": ["1/day"]}]))
+    assert submit(door.mux).code == 250
+    listed = verb(door, "upstream", "list").stdout.splitlines()[1]
+    assert re.match(r"p0 +quota full (24h00m|23h59m) ", listed)
+    one = door.upstream()
+    assert (one["usable"], one["state"], one["detail"]) == (False, "full", "1/day")
+    assert 86_000_000 < one["wait_ms"] <= 86_400_000
+    assert 'smtpmux_upstream_usable{upstream="p0"} 0' in door.get("/metrics")
+    status, _, text = door.ask("/readyz")
+    assert status == 503 and "p0: full: 1/day" in text
+    told = verb(door, "explain", "--live", "--user", APP, "--from", "a@example.com", "--to",
+                "b@example.org").stdout
+    assert "1/day" in told and "p0: skipped" in told
 
 
 def test_verbs__without_a_daemon_they_say_so(door):
