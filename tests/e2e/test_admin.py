@@ -174,6 +174,13 @@ def test_explain__is_answered_from_what_runs(door):
     assert door.post("/api/explain", {"user": "nobody"})[0] in (400, 404)
 
 
+def test_explain__a_field_that_is_quoted_in_part_is_told(door):
+    """The quotation ends within a character, and JSON knows whole ones only."""
+    status, value = door.post("/api/explain", {"user": APP, "from": "a@example.com", "to": ["b@example.org"],
+                                               "headers": ["x" + "\u00e9" * 60]})
+    assert status == 400 and "is no field" in value["error"]
+
+
 def test_test__tells_each_step_and_sends_nothing(stage, tmp_path):
     provider = stage.provider()
     door = Door(serve(stage, tmp_path, [provider]))
