@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "upstream/secret.h"
 
 enum {
     SUSPEND_FIRST_MS = 15 * 60 * 1000,
@@ -95,27 +96,6 @@ static void upstream_unlock_changed(upstream *u)
     (void)pthread_mutex_unlock(&u->mutex);
 }
 
-/* All that credentials are made of, one to a line, or NULL without memory: then a change is taken for
- * granted. */
-static char *upstream_secret_of(const upstream_options *options)
-{
-    const oauth2_options *o = &options->oauth2;
-    const char *const parts[] = {options->user,    options->password, o->token_url, o->client_id,
-                                 o->client_secret, o->refresh_token,  o->scope};
-    size_t size = 1;
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-        size += parts[i] == NULL ? 1 : strlen(parts[i]) + 1;
-    char *secret = calloc(1, size);
-    size_t at = 0;
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && secret != NULL; i++) {
-        size_t len = parts[i] == NULL ? 0 : strlen(parts[i]);
-        memcpy(secret + at, parts[i] == NULL ? "" : parts[i], len);
-        at += len;
-        secret[at++] = '\n';
-    }
-    return secret;
-}
-
 static void upstream_forget_secret(upstream *u)
 {
     if (u->secret != NULL)
@@ -148,7 +128,7 @@ static void upstream_choose_tokens(upstream *u, const upstream_options *options,
 /* All but the limits. */
 static void upstream_set(upstream *u, const upstream_options *options)
 {
-    char *secret = upstream_secret_of(options);
+    char *secret = secret_of(options);
     oauth2 *old[2];
     (void)pthread_mutex_lock(&u->mutex);
     upstream_choose_tokens(u, options, old);
