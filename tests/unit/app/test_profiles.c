@@ -286,6 +286,9 @@ static void app_profiles__what_is_wrong_in_it_is_told_with_its_own_place(void **
          ":3:17: expected an extended regular expression, found `(`: Unmatched ( or \\(\n"},
         {HEAD "quotas: [{limit: 'lots/day', source: y}]\n",
          ":3:18: `lots` is no number: a limit is written `N [messages|recipients]/window [calendar [ZONE]]`, such as `500 recipients/day`\n"},
+        {HEAD "quotas: [{limit: 5/day, source: y}, {limit: 5/day, plan: p, source: y}, "
+              "{limit: 7/24h, source: y}]\n",
+         ":3:81: `7/24h` counts the same as `5/day`: write one of them\n"},
         {HEAD "replies: [{reply: '250', action: next, source: y}]\n",
          ":3:19: expected a pattern such as `454 4.7.0 *throttl*`, which begins with a code of 4 "
          "or 5 and two more digits or x, found `250`\n"},
