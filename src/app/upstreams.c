@@ -119,7 +119,9 @@ static void check_tls_files(config_reader *reader, const yaml_entry *at,
 {
     problem p;
     tls_client *client = NULL;
-    tls_client_options tls = {options->ca_file, options->cert_file, options->key_file};
+    tls_client_options tls = {.ca_file = options->ca_file,
+                              .cert_file = options->cert_file,
+                              .key_file = options->key_file};
     bool is_used = tls.ca_file != NULL || tls.cert_file != NULL;
     if (reader_has(at, "client_cert") != reader_has(at, "client_key")) {
         problems_error(

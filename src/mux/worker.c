@@ -30,6 +30,7 @@ static int worker_open_pools(mux_worker *worker, const upstream_hold *hold, prob
     worker->pools = calloc(options->upstream_count, sizeof(*worker->pools));
     if (worker->pools == NULL)
         return problem_set(p, SMX_E_NOMEM, "out of memory");
+    upstream_pool_set_believe(worker->set, worker->mux->authorities);
     for (size_t i = 0; i < options->upstream_count && error == 0; i++)
         error = upstream_pool_set_acquire(worker->set, worker->mux->upstreams[i],
                                           &options->upstreams[i], options->hostname, hold,
