@@ -1,6 +1,6 @@
 # A thin door over Meson. Every target installs the Debian packages it misses (scripts/deps.sh).
-#   make          release build: build/smtpmux        make test     all tests and the linters
-#   make demo     see it work, nothing to configure   make lint     the linters alone
+#   make          release build: build/smtpmux        make test     all tests and quick linters
+#   make demo     see it work, nothing to configure   make lint     all linters
 #   make run      serve with ./config.yaml            make fmt      lay the sources out anew
 #   make install  PREFIX=/usr/local DESTDIR=          make clean    remove all build folders
 #   make bench    compare with its peers              make fuzz     SECONDS_EACH=60 per target

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Runs every linter, whatever the others say. Usage: scripts/lint.sh [--tap FILE | --fix-format]
+# Runs every linter, whatever the others say.
+# Usage: scripts/lint.sh [--quick] [--tap FILE] | --fix-format
+#   --quick        leave out those that compile each file anew: clang-tidy and cppcheck
 #   --tap FILE     also write the outcome of each as a TAP line
 #   --fix-format   lay out all C files by .clang-format and do nothing else
 # shellcheck disable=SC2317
@@ -14,6 +16,8 @@ done | sort)
 if [ "${1:-}" = --fix-format ]; then
   exec clang-format -i "${sources[@]}"
 fi
+quick=false
+[ "${1:-}" != --quick ] || { quick=true; shift; }
 tap=/dev/null
 [ "${1:-}" != --tap ] || tap=$2
 
@@ -48,6 +52,11 @@ echo "1..${#checks[@]}" >"$tap"
 for check in "${checks[@]}"; do
   number=$((number + 1))
   verdict=ok
+  case "$quick:$check" in
+    true:tidy | true:cpp_check)
+      echo "ok $number - $check # SKIP make lint and .ci/run look at it" >>"$tap"
+      continue ;;
+  esac
   case "$check" in
     includes | sizes | banned) "scripts/lint/$check.py" ;;
     *) "$check" ;;

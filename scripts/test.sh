@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds, runs every test and the linters, and ends with the line `N passed, N failed[, N skipped]`.
+# Builds, runs every test and the linters (with CI=true also those that take minutes), and ends with
+# the line `N passed, N failed[, N skipped]`.
 # Usage: scripts/test.sh
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -66,7 +67,9 @@ if $tsan; then build tsan build.ninja; fi
 
 # The linters take a core while the tests mostly wait; what they say stands at the end. In a
 # process group of their own, to be ended whole when this script is.
-setsid nice -n 10 scripts/lint.sh --tap "$out/lint.tap" >"$out/lint.log" 2>&1 &
+[ "${CI:-}" = true ] && lint_options=() || lint_options=(--quick)
+setsid nice -n 10 scripts/lint.sh "${lint_options[@]}" --tap "$out/lint.tap" \
+  >"$out/lint.log" 2>&1 &
 lint=$!
 trap 'kill -- -$lint 2>/dev/null' EXIT
 

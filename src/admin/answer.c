@@ -1,5 +1,6 @@
 /* Answers: texts and JSON. Out of memory, an answer is a 503 without a body. */
 #include "admin/admin_internal.h"
+#include "smx/proto.h"
 
 static const struct {
     int error;
@@ -43,9 +44,24 @@ void admin_answer_json(admin_answer *answer, unsigned status, json_t *value)
     json_decref(value);
 }
 
+/* JSON knows only UTF-8; what a problem quotes may be other octets, or cut within a character. */
+static json_t *error_object(const char *why)
+{
+    buffer plain = {0};
+    int error = 0;
+    if (smx_utf8_is_valid(slice_of_text(why)))
+        return json_pack("{s:s}", "error", why);
+    for (; *why != '\0' && error == 0; why++)
+        error = buffer_append_char(&plain, (unsigned char)*why < 0x80 ? *why : '?');
+    smx_slice text = buffer_slice(&plain);
+    json_t *made = error == 0 ? json_pack("{s:s%}", "error", text.data, text.len) : NULL;
+    buffer_free(&plain);
+    return made;
+}
+
 void admin_answer_error(admin_answer *answer, unsigned status, const char *why)
 {
-    admin_answer_json(answer, status, json_pack("{s:s}", "error", why));
+    admin_answer_json(answer, status, error_object(why));
 }
 
 void admin_answer_failure(admin_answer *answer, int error, const problem *p, json_t *more)
@@ -56,7 +72,7 @@ void admin_answer_failure(admin_answer *answer, int error, const problem *p, jso
             status = STATUSES[i].status;
     }
     const char *why = p->text[0] != '\0' ? p->text : smx_error_text(error);
-    json_t *all = json_pack("{s:s}", "error", why);
+    json_t *all = error_object(why);
     if (all != NULL && more != NULL)
         (void)json_object_update_missing(all, more);
     json_decref(more);

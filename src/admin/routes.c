@@ -45,7 +45,8 @@ static int write_unready(const admin_status *status, const char *why, buffer *ou
     for (size_t i = 0; i < status->upstream_count && error == 0; i++) {
         const admin_upstream *u = &status->upstreams[i];
         if (!u->is_usable)
-            error = buffer_printf(out, "%s: %s\n", u->name, u->state);
+            error = buffer_printf(out, "%s: %s%s%s\n", u->name, u->state,
+                                  u->detail[0] == '\0' ? "" : ": ", u->detail);
     }
     return error;
 }

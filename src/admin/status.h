@@ -32,7 +32,8 @@ typedef struct admin_upstream {
     const char *url;
     bool is_usable;
     const char *state;   /* "usable", or the reason in a word: "suspended", "open", "full" */
-    const char *detail;  /* a sentence, or "" */
+    const char *detail;  /* full: the limit, or why else; or "" */
+    uint64_t wait_ms;    /* until it may be usable again; 0: it is, or nobody knows */
     const char *breaker; /* "closed", "open", "half-open" */
     uint64_t breaker_ms; /* open: until it is tried again */
     uint64_t failures;   /* consecutive, as the breaker counts them */

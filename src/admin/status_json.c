@@ -66,12 +66,13 @@ static json_t *json_attempts(const admin_upstream *u)
 
 static json_t *json_upstream(const admin_upstream *u)
 {
-    return json_pack("{s:s, s:s, s:b, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
-                     u->name, "url", u->url, "usable", u->is_usable, "state", u->state, "detail",
-                     u->detail, "breaker", u->breaker, "breaker_ms", number(u->breaker_ms),
-                     "failures", number(u->failures), "suspended_ms", number(u->suspended_ms),
-                     "latency_ms", number(u->latency_ms), "connections", json_connections(u),
-                     "counts", json_attempts(u), "limits", json_limits(u));
+    return json_pack("{s:s, s:s, s:b, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                     "name", u->name, "url", u->url, "usable", u->is_usable, "state", u->state,
+                     "detail", u->detail, "breaker", u->breaker, "wait_ms", number(u->wait_ms),
+                     "breaker_ms", number(u->breaker_ms), "failures", number(u->failures),
+                     "suspended_ms", number(u->suspended_ms), "latency_ms", number(u->latency_ms),
+                     "connections", json_connections(u), "counts", json_attempts(u), "limits",
+                     json_limits(u));
 }
 
 json_t *admin_json_upstreams(const admin_status *status)

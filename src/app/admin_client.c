@@ -25,7 +25,7 @@ static int find_listen(admin_client *c, const char *path)
 {
     config_file file;
     bool is_asked = false;
-    int code = config_file_load(path, &file);
+    int code = config_file_load_door(path, &file);
     if (code != EX_OK && file.text.data != NULL)
         config_file_tell(&file);
     const char *listen = code == EX_OK ? admin_listen(file.config, &is_asked) : NULL;

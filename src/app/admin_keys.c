@@ -64,7 +64,8 @@ void admin_check(config_reader *reader, const yaml_node *top)
         return;
     if (endpoint_parse(slice_of_text(c->admin.listen), 0, &e, &p) != 0)
         problems_error(reader->problems, listen->value->offset, "%s", p.text);
-    else if (!e.is_unix && (c->admin.token == NULL || c->admin.token[0] == '\0'))
+    else if (!e.is_unix && !reader_has_failed(reader, at, "token") &&
+             (c->admin.token == NULL || c->admin.token[0] == '\0'))
         problems_error(reader->problems, listen->value->offset,
                        "`%s` can be reached by others, so `admin` needs a `token` or `token_file` "
                        "(`openssl rand -hex 32` makes one), or listens on a Unix socket",

@@ -52,12 +52,12 @@ static void write_row(row *r, const json_t *u)
     const json_t *connections = json_object_get(u, "connections");
     const json_t *counts = json_object_get(u, "counts");
     char wait[CELL] = "";
-    if (number_of(u, "suspended_ms") > 0)
-        write_wait(wait, number_of(u, "suspended_ms"));
-    else if (number_of(u, "breaker_ms") > 0)
-        write_wait(wait, number_of(u, "breaker_ms"));
+    if (number_of(u, "wait_ms") > 0)
+        write_wait(wait, number_of(u, "wait_ms"));
     (void)snprintf(r->cells[0], CELL, "%s", text_of(u, "name"));
-    (void)snprintf(r->cells[1], CELL, "%s%.40s", text_of(u, "state"), wait);
+    (void)snprintf(r->cells[1], CELL, "%s%.40s%.40s",
+                   strcmp(text_of(u, "state"), "full") == 0 ? "quota " : "", text_of(u, "state"),
+                   wait);
     (void)snprintf(r->cells[2], CELL, "%s", text_of(u, "breaker"));
     (void)snprintf(r->cells[3], CELL, "%lld/%lld",
                    number_of(connections, "busy") + number_of(connections, "idle") +

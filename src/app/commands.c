@@ -11,6 +11,19 @@ static const command *const COMMANDS[] = {
     &command_passwd, &command_demo,  &command_sink,    &command_proxy,    &command_trace,
 };
 
+/* Verbs of the design that are to come. */
+static const char *const LATER[] = {"send", "sendmail", "queue", "top",
+                                    "lua",  "dkim",     "proxy", "trace"};
+
+static bool is_later(const char *word)
+{
+    for (size_t i = 0; i < sizeof(LATER) / sizeof(LATER[0]); i++) {
+        if (strcmp(LATER[i], word) == 0)
+            return true;
+    }
+    return false;
+}
+
 const command *command_at(size_t nth)
 {
     return nth < sizeof(COMMANDS) / sizeof(COMMANDS[0]) ? COMMANDS[nth] : NULL;
@@ -33,6 +46,8 @@ static int unknown_verb(const char *word)
         nearest_try(&near, one->name);
     if (word[0] == '-')
         (void)fprintf(stderr, "smtpmux: unknown option `%s`\n\n", word);
+    else if (is_later(word))
+        (void)fprintf(stderr, "smtpmux: `%s` is not in this version\n\n", word);
     else if (near.best != NULL)
         (void)fprintf(stderr, "smtpmux: no verb is called `%s`; did you mean `%s`?\n\n", word,
                       near.best);

@@ -134,9 +134,10 @@ static void check_temp_dir(config_reader *reader, const yaml_node *top)
 {
     const yaml_entry *entry = yaml_find(top, SMX_SLICE("temp_dir"));
     struct stat about;
-    const char *path = reader->config->temp_dir;
-    if (entry == NULL || path == NULL)
+    if (entry == NULL || reader->config->temp_dir == NULL)
         return;
+    const char *path = reader_path(reader, slice_of_text(reader->config->temp_dir));
+    reader->config->temp_dir = path;
     if (stat(path, &about) != 0 || access(path, W_OK | X_OK) != 0)
         problems_error(reader->problems, entry->value->offset, "`%s` cannot be written to: %s",
                        path, strerror(errno));
@@ -150,11 +151,11 @@ static void check_presence(config_reader *reader, const yaml_node *top)
     const yaml_entry *listeners = yaml_find(top, SMX_SLICE("listeners"));
     if (listeners == NULL && c->is_go_form)
         go_form_listeners(reader);
-    else if (listeners == NULL)
+    else if (listeners == NULL && !reader_has_misspelt(&level_top, reader->top, "listeners"))
         problems_error(reader->problems, PROBLEMS_NOWHERE,
                        "this file needs the key `listeners`: where clients connect, such as "
                        "[{listen: \"127.0.0.1:2525\", allow_insecure_auth: true}]");
-    else if (c->listener_count == 0)
+    else if (listeners != NULL && c->listener_count == 0 && listeners->value->kind == YAML_SEQUENCE)
         problems_error(reader->problems, listeners->offset,
                        "`listeners` is empty, so nobody can connect");
 }
@@ -164,22 +165,29 @@ static void check_users_presence(config_reader *reader, const yaml_node *top)
 {
     const config *c = reader->config;
     if (yaml_find(top, SMX_SLICE("users")) == NULL &&
+        !reader_has_misspelt(&level_top, reader->top, "users") &&
         (c->listener_count == 0 || config_has_mode(c, CONFIG_MUX)))
-        problems_error(reader->problems, 0,
+        problems_error(reader->problems, PROBLEMS_NOWHERE,
                        "this file needs the key `users`: who may send, and through which "
                        "upstreams");
+}
+
+static bool check_kind(config_reader *reader, const yaml_node *top)
+{
+    if (top->kind != YAML_MAPPING)
+        problems_error(reader->problems, PROBLEMS_NOWHERE,
+                       "expected the keys of a configuration (`name: value`), found %s",
+                       yaml_kind_text(top));
+    return top->kind == YAML_MAPPING;
 }
 
 static void read_top(config_reader *reader, const yaml_node *top)
 {
     config *c = reader->config;
     yaml_entry at = {{"", 0}, 0, top};
-    if (top->kind != YAML_MAPPING) {
-        problems_error(reader->problems, PROBLEMS_NOWHERE,
-                       "expected the keys of a configuration (`name: value`), found %s",
-                       yaml_kind_text(top));
+    if (!check_kind(reader, top))
         return;
-    }
+    reader->top = &at;
     c->is_go_form = go_form_is(top);
     reader->upstream_capacity = count_upstreams(top);
     reader_level(reader, &level_top, &at, c);
@@ -208,7 +216,18 @@ void config_digest(smx_slice text, char digest[static CONFIG_DIGEST_TEXT])
         (void)snprintf(digest + 2 * i, 3, "%02x", octets[i]);
 }
 
-int config_load(problems *told, config **c)
+static void read_door(config_reader *reader, const yaml_node *top)
+{
+    yaml_entry at = {{"", 0}, 0, top};
+    if (!check_kind(reader, top))
+        return;
+    reader_level(reader, &level_door, &at, reader->config);
+    admin_check(reader, top);
+}
+
+/* `key` NULL: all of it. */
+static int load(problems *told, const char *key,
+                void (*read)(config_reader *reader, const yaml_node *top), config **c)
 {
     config *made = calloc(1, sizeof(*made));
     if (made == NULL)
@@ -217,10 +236,11 @@ int config_load(problems *told, config **c)
     arena tree = {0};
     config_reader reader = {.config = made, .problems = told};
     made->file = reader_copy(&reader, slice_of_text(told->file));
+    reader.folder = reader_folder(&reader, told->file);
     config_digest(told->text, made->digest);
-    const yaml_node *top = yaml_parse(told, &tree);
+    const yaml_node *top = yaml_parse_key(told, &tree, key);
     if (top != NULL)
-        read_top(&reader, top);
+        read(&reader, top);
     if (top != NULL)
         yaml_wipe(top);
     arena_free(&tree);
@@ -231,6 +251,16 @@ int config_load(problems *told, config **c)
     else
         *c = made;
     return error;
+}
+
+int config_load(problems *told, config **c)
+{
+    return load(told, NULL, read_top, c);
+}
+
+int config_load_door(problems *told, config **c)
+{
+    return load(told, "admin", read_door, c);
 }
 
 int config_read_file(const char *path, buffer *text, problem *p)

@@ -81,6 +81,9 @@ typedef struct config {
 /* Reads `told->text`, the contents of `told->file` (set both before). All that is wrong is listed,
  * sorted by position. SMX_E_SYNTAX: the list has errors. Without one, `*c` has one share. */
 SMX_MUST_USE int config_load(problems *told, config **c);
+/* The same of its key `admin` alone, for who only asks the daemon: what else is wrong with the file, or
+ * missing in this environment, is not told. Of the snapshot, `admin`, `file` and `digest` are filled. */
+SMX_MUST_USE int config_load_door(problems *told, config **c);
 
 /* Reads a file whole into a new buffer; the problem says what failed. */
 SMX_MUST_USE int config_read_file(const char *path, buffer *text, problem *p);

@@ -16,7 +16,23 @@ static const char *find_place(void)
     return NULL;
 }
 
-int config_file_load(const char *path, config_file *file)
+typedef int load_fn(problems *told, config **c);
+
+static int read_by(load_fn *load, const char *path, config_file *file, problem *p)
+{
+    *file = (config_file){.path = path};
+    int error = config_read_file(path, &file->text, p);
+    if (error != 0)
+        return error;
+    file->problems.file = path;
+    file->problems.text = buffer_slice(&file->text);
+    error = load(&file->problems, &file->config);
+    if (error != 0 && error != SMX_E_SYNTAX)
+        (void)problem_set(p, error, "%s: %s", path, smx_error_text(error));
+    return error;
+}
+
+static int load_by(load_fn *load, const char *path, config_file *file)
 {
     problem p;
     *file = (config_file){.path = path != NULL ? path : find_place()};
@@ -26,25 +42,26 @@ int config_file_load(const char *path, config_file *file)
                       PLACES[0], PLACES[1]);
         return EX_NOINPUT;
     }
-    int error = config_file_read(file->path, file, &p);
+    int error = read_by(load, file->path, file, &p);
     if (error == 0 || error == SMX_E_SYNTAX)
         return error == 0 ? EX_OK : EX_CONFIG;
     (void)fprintf(stderr, "smtpmux: %s\n", p.text);
     return error == SMX_E_NOMEM ? EX_OSERR : EX_NOINPUT;
 }
 
+int config_file_load(const char *path, config_file *file)
+{
+    return load_by(config_load, path, file);
+}
+
+int config_file_load_door(const char *path, config_file *file)
+{
+    return load_by(config_load_door, path, file);
+}
+
 int config_file_read(const char *path, config_file *file, problem *p)
 {
-    *file = (config_file){.path = path};
-    int error = config_read_file(path, &file->text, p);
-    if (error != 0)
-        return error;
-    file->problems.file = path;
-    file->problems.text = buffer_slice(&file->text);
-    error = config_load(&file->problems, &file->config);
-    if (error != 0 && error != SMX_E_SYNTAX)
-        (void)problem_set(p, error, "%s: %s", path, smx_error_text(error));
-    return error;
+    return read_by(config_load, path, file, p);
 }
 
 void config_file_log(const config_file *file, log_sink *log, const char *event)

@@ -16,7 +16,9 @@ typedef struct config_file {
  * or without warnings; EX_CONFIG with problems to show; EX_NOINPUT and EX_OSERR were told on
  * standard error. */
 SMX_MUST_USE int config_file_load(const char *path, config_file *file);
-/* The same of a known path, without a word on standard error. SMX_E_SYNTAX: the file's problems say
+/* The same for who only asks the daemon (config_load_door). */
+SMX_MUST_USE int config_file_load_door(const char *path, config_file *file);
+/* The first of a known path, without a word on standard error. SMX_E_SYNTAX: the file's problems say
  * what is wrong; for other errors `p` does. */
 SMX_MUST_USE int config_file_read(const char *path, config_file *file, problem *p);
 /* A line of the log for each problem and warning. */

@@ -5,6 +5,22 @@
 
 #include "base/clock.h"
 
+/* Half-made ones too. */
+static void generation_destroy(generation *g)
+{
+    mux_free(g->mux);
+    (*g->alive)--;
+    config_free(g->config);
+    free(g->ports);
+    free(g);
+}
+
+static int generation_make_mux(generation *g, mux_state *state)
+{
+    int error = mux_new(&g->mux_options, state, &g->mux);
+    return error == 0 ? mux_read_authorities(g->mux) : error;
+}
+
 int generation_new(config *c, uint64_t number, mux_state *state, _Atomic size_t *alive,
                    generation **out, problem *p)
 {
@@ -19,9 +35,9 @@ int generation_new(config *c, uint64_t number, mux_state *state, _Atomic size_t 
     (*alive)++;
     g->mux_options = config_mux_options(c);
     g->ports = calloc(c->listener_count + 1, sizeof(*g->ports));
-    int error = g->ports == NULL ? SMX_E_NOMEM : mux_new(&g->mux_options, state, &g->mux);
+    int error = g->ports == NULL ? SMX_E_NOMEM : generation_make_mux(g, state);
     if (error != 0) {
-        generation_free(g);
+        generation_destroy(g);
         return problem_set(p, error, "%s", smx_error_text(error));
     }
     *out = g;
@@ -36,11 +52,6 @@ generation *generation_share(generation *g)
 
 void generation_free(generation *g)
 {
-    if (g == NULL || --g->shares > 0)
-        return;
-    mux_free(g->mux);
-    (*g->alive)--;
-    config_free(g->config);
-    free(g->ports);
-    free(g);
+    if (g != NULL && --g->shares == 0)
+        generation_destroy(g);
 }

@@ -73,10 +73,9 @@ static const config_key top_keys[] = {
      .type = "URL",
      .read = limits_read_store,
      .write = limits_write_store,
-     .initial = "memory:",
-     .doc =
-         "where amounts used of limits are kept: `sqlite:/path/of/a/file`, or `\"memory:\"`, which "
-         "a restart forgets"},
+     .initial = "memory",
+     .doc = "where amounts used of limits are kept: `sqlite:/path/of/a/file`, or `memory`, which a "
+            "restart forgets"},
     {.name = "threads",
      .kind = KEY_NUMBER,
      KEY_AT(config, threads),
@@ -105,6 +104,7 @@ static const config_key top_keys[] = {
      .write = upstreams_write_alerts,
      .otherwise = "nobody is told",
      .doc = "told of suspensions and open breakers, and of their end, by a POST of JSON"},
+    LATER("dkim"),
     LATER("hooks"),
     LATER("spool"),
 };
@@ -153,6 +153,11 @@ static const config_key admin_keys[] = {
 };
 const config_level level_admin = KEY_LEVEL_OF("mapping `admin`", admin_keys);
 
+static const config_key door_keys[] = {
+    {.name = "admin", .kind = KEY_LEVEL, .level = &level_admin, .doc = ""},
+};
+const config_level level_door = KEY_LEVEL_OF("file", door_keys);
+
 static const config_key listener_keys[] = {
     {.name = "mode",
      .kind = KEY_WORD,
@@ -164,6 +169,7 @@ static const config_key listener_keys[] = {
      .kind = KEY_TEXT,
      KEY_AT(config_listener, smtp.listen),
      .is_required = true,
+     .also = " address addr bind host port ",
      .doc = "the address and port, such as `0.0.0.0:587`, `[::]:587` or `unix:/run/smtpmux.sock`"},
     {.name = "tls",
      .kind = KEY_WORD,
@@ -178,6 +184,7 @@ static const config_key listener_keys[] = {
      .level = &level_certificate,
      .read = listeners_read_certificates,
      .write = listeners_write_certificates,
+     .also = " cert key cert_file key_file tls_cert tls_key ",
      .doc = "chosen by the name that the client asks for, else the first one; loaded again when "
             "the files change"},
     {.name = "client_ca",

@@ -46,6 +46,8 @@ typedef struct config_key {
     const char *otherwise; /* in the documentation: what is without the key, where `initial` cannot
                               say it */
     const char *doc;
+    const char *also; /* words, each between spaces, that other programs have for it: what is told
+                         when such a key is found */
 } config_key;
 
 struct config_level {
@@ -62,6 +64,7 @@ struct config_level {
     }
 
 extern const config_level level_top;
+extern const config_level level_door; /* the file, as far as it says where the admin listens */
 extern const config_level level_log;
 extern const config_level level_admin;
 extern const config_level level_listener;

@@ -73,5 +73,6 @@
      .maximum = 604800000,
      PLAN_INITIAL("0"),
      .doc = "a message that is sent again within this time (same user, sender, recipients, "
-            "Message-ID and body) is delivered once; 0: off"},
+            "Message-ID and body; without a Message-ID: header section and body) is delivered "
+            "once; 0: off"},
     /* clang-format on */

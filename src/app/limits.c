@@ -53,6 +53,24 @@ void limits_write(config_writer *writer, const void *target)
     writer_text(writer, "]\n");
 }
 
+/* The path in it as all paths of the file; `memory:` is `memory`. */
+static const char *whole_url(config_reader *reader, smx_slice url)
+{
+    smx_slice scheme = slice_to(url, slice_find(url, ':') + 1);
+    smx_slice path = slice_from(url, scheme.len);
+    if (slice_equal(url, SMX_SLICE("memory:")))
+        return "memory";
+    if (!slice_equal(scheme, SMX_SLICE("sqlite:")) || path.len == 0)
+        return reader_copy(reader, url);
+    path = slice_of_text(reader_path(reader, path));
+    char *whole = reader_alloc(reader, scheme.len + path.len + 1, 1);
+    if (whole == NULL)
+        return "";
+    memcpy(whole, scheme.data, scheme.len);
+    memcpy(whole + scheme.len, path.data, path.len);
+    return whole;
+}
+
 void limits_read_store(config_reader *reader, const yaml_entry *entry, void *target)
 {
     config *c = target;
@@ -60,11 +78,12 @@ void limits_read_store(config_reader *reader, const yaml_entry *entry, void *tar
     problem p;
     if (!reader_scalar(reader, entry, "a store, such as `sqlite:/var/lib/smtpmux/state.db`", &text))
         return;
-    int error = store_url_check(text, &p);
-    if (error != 0)
+    const char *url = whole_url(reader, text);
+    int error = store_url_check(slice_of_text(url), &p);
+    if (error != 0 && !reader->problems->is_out_of_memory)
         reader_problem(reader, entry->value->offset, error, &p);
     else
-        c->store = reader_copy(reader, text);
+        c->store = url;
 }
 
 void limits_write_store(config_writer *writer, const void *target)

@@ -100,6 +100,14 @@ void listeners_read_certificates(config_reader *reader, const yaml_entry *entry,
 
 /* ---- one listener ---- */
 
+/* The port of "25", ":25" or "*:25"; NULL for all else. */
+static const char *port_alone(const char *listen)
+{
+    const char *port = listen + (listen[0] == '*' ? 1 : 0);
+    port += port[0] == ':' ? 1 : 0;
+    return port[0] != '\0' && port[strspn(port, "0123456789")] == '\0' ? port : NULL;
+}
+
 static void check_address(config_reader *reader, const yaml_entry *at,
                           const smx_listener_options *options)
 {
@@ -110,7 +118,13 @@ static void check_address(config_reader *reader, const yaml_entry *at,
         return;
     int error = endpoint_parse(slice_of_text(options->listen), 0, &e, &p);
     smx_address address;
-    if (error != 0)
+    const char *port = port_alone(options->listen);
+    if (port != NULL)
+        problems_error(reader->problems, entry->value->offset,
+                       "`%s` says no address: 127.0.0.1:%s is for this machine alone, 0.0.0.0:%s "
+                       "for all who can reach it",
+                       options->listen, port, port);
+    else if (error != 0)
         reader_problem(reader, entry->value->offset, error, &p);
     else if (!e.is_unix && !slice_equal_nocase(e.host, SMX_SLICE("localhost")) &&
              smx_address_parse(e.host, &address) != 0)
@@ -164,6 +178,9 @@ static void check_tls(config_reader *reader, const yaml_entry *at, smx_listener_
 /* AUTH never on clear text unless it is asked for, and somebody must be able to send. */
 static void check_auth(config_reader *reader, const yaml_entry *at, smx_listener_options *options)
 {
+    if (reader_has_failed(reader, at, "tls") || reader_has_failed(reader, at, "auth") ||
+        reader_has_failed(reader, at, "allow_insecure_auth"))
+        return;
     bool is_safe = options->tls != SMX_LISTENER_CLEAR || options->allow_insecure_auth;
     if (!reader_has(at, "auth"))
         options->auth = is_safe ? SMX_AUTH_REQUIRED : SMX_AUTH_OFF;
@@ -218,6 +235,8 @@ void listeners_read(config_reader *reader, const yaml_entry *entry, void *target
     config *c = target;
     const yaml_entry *items;
     size_t count = reader_list(entry, &items);
+    if (reader_is_stray(reader, &level_listener, entry))
+        return;
     c->listeners = reader_alloc(reader, count, sizeof(*c->listeners));
     reader->listener_entries = reader_alloc(reader, count, sizeof(yaml_entry *));
     if (c->listeners == NULL || reader->listener_entries == NULL)
@@ -270,7 +289,7 @@ static void check_trust(config_reader *reader, const yaml_entry *at)
     for (size_t i = 0;
          trust != NULL && trust->value->kind == YAML_MAPPING && i < trust->value->count; i++) {
         const yaml_node *name = trust->value->entries[i].value;
-        if (name->kind == YAML_SCALAR)
+        if (name->kind == YAML_SCALAR && !name->is_broken)
             users_check_name(reader, name);
     }
 }

@@ -161,6 +161,20 @@ static size_t secret_value(smx_slice s, bool is_flow)
     return end;
 }
 
+/* Octets of "user:password" between "://" and "@" at the start of `s`, or 0. */
+static size_t url_credentials(smx_slice s)
+{
+    if (!slice_starts_with(s, SMX_SLICE("://")))
+        return 0;
+    smx_slice rest = slice_from(s, 3);
+    size_t at = slice_find(rest, '@');
+    for (size_t i = 0; i < at; i++) {
+        if (memchr("/ \t,}\"'", rest.data[i], 7) != NULL)
+            return 0;
+    }
+    return at < rest.len ? at : 0;
+}
+
 /* Writes the line with its secrets masked; *caret, an octet of it, becomes a column. */
 static int write_masked(smx_slice line, size_t *caret, buffer *out)
 {
@@ -173,6 +187,8 @@ static int write_masked(smx_slice line, size_t *caret, buffer *out)
         size_t key = at == 0 || !is_word(line.data[at - 1]) ? secret_key(rest) : 0;
         size_t value = key == 0 ? 0 : secret_value(slice_from(rest, key), is_flow);
         size_t plain = key == 0 ? 1 : key;
+        if (key == 0 && (value = url_credentials(rest)) > 0)
+            plain = 3;
         is_flow = is_flow || line.data[at] == '{';
         if (*caret >= at && *caret < at + plain + value)
             column = shown + characters(slice_to(rest, *caret - at < plain ? *caret - at : plain));

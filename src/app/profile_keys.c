@@ -150,11 +150,39 @@ void profile_keys_read_limit(config_reader *reader, const yaml_entry *entry, voi
         reader_problem(reader, entry->value->offset, error, &p);
 }
 
+/* Of two that count the same for the same plan only one could hold. */
+static bool is_same_quota(const profile_quota *a, const profile_quota *b)
+{
+    bool same_plan = (a->plan == NULL && b->plan == NULL) ||
+                     (a->plan != NULL && b->plan != NULL &&
+                      slice_equal(slice_of_text(a->plan), slice_of_text(b->plan)));
+    return same_plan && quota_limit_counts_alike(&a->limit, &b->limit);
+}
+
+static void check_double_quota(config_reader *reader, const yaml_entry *entry, const profile *known,
+                               size_t at)
+{
+    const yaml_entry *limit = yaml_find(entry->value, SMX_SLICE("limit"));
+    for (size_t i = 0; i < at; i++) {
+        if (!is_same_quota(&known->quotas[i], &known->quotas[at]))
+            continue;
+        problems_error(reader->problems, limit->value->offset,
+                       "`%s` counts the same as `%s`: write one of them",
+                       known->quotas[at].limit.text, known->quotas[i].limit.text);
+        return;
+    }
+}
+
 void profile_keys_read_quotas(config_reader *reader, const yaml_entry *entry, void *target)
 {
     profile *known = target;
+    const yaml_entry *items;
+    size_t errors = reader->problems->errors;
     known->quotas = read_members(reader, &level_profile_quota, entry, sizeof(*known->quotas),
                                  &known->quota_count);
+    (void)reader_list(entry, &items);
+    for (size_t i = 1; i < known->quota_count && reader->problems->errors == errors; i++)
+        check_double_quota(reader, &items[i], known, i);
 }
 
 void profile_keys_read_replies(config_reader *reader, const yaml_entry *entry, void *target)

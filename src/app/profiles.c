@@ -9,6 +9,17 @@
 
 /* ---- reading ---- */
 
+static bool ends_with(smx_slice text, smx_slice end)
+{
+    return text.len > end.len && slice_equal(slice_from(text, text.len - end.len), end);
+}
+
+bool profiles_is_path(smx_slice name)
+{
+    return slice_find(name, '/') < name.len || ends_with(name, SMX_SLICE(".yaml")) ||
+           ends_with(name, SMX_SLICE(".yml"));
+}
+
 static const char *find_text(const char *name)
 {
     for (const profile_text *one = profile_texts; one->name != NULL; one++) {
@@ -77,7 +88,7 @@ bool profiles_read(config_reader *reader, const yaml_entry *entry, const char *n
     buffer text = {0};
     problem p;
     known->name = name;
-    if (slice_find(slice_of_text(name), '/') == slice_of_text(name).len) {
+    if (!profiles_is_path(slice_of_text(name))) {
         const char *own = find_text(name);
         if (own == NULL)
             tell_unknown(reader, entry, name);

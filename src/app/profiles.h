@@ -69,7 +69,9 @@ typedef struct profile_text {
 } profile_text;
 extern const profile_text profile_texts[];
 
-/* Reads `name`: a built-in profile's, or a path with a `/`. What is wrong with that file is told at
+/* True of the path of a file: it has a `/`, or ends in `.yaml`. */
+bool profiles_is_path(smx_slice name);
+/* Reads `name`: a built-in profile's, or a path. What is wrong with that file is told at
  * `entry`, with the file's own line and column. False: there is none to use. */
 SMX_MUST_USE bool profiles_read(config_reader *reader, const yaml_entry *entry, const char *name,
                                 profile *known);

@@ -144,6 +144,8 @@ void proxies_read_capture(config_reader *reader, const yaml_entry *entry, void *
 {
     config_capture *capture = target;
     reader_level(reader, &level_capture, entry, capture);
+    if (capture->dir != NULL)
+        capture->dir = reader_path(reader, slice_of_text(capture->dir));
     if (entry->value->kind == YAML_MAPPING && capture->dir != NULL)
         check_folder(reader, upstreams_offset_of(entry, "dir"), capture->dir);
 }
@@ -264,11 +266,12 @@ static void check_upstream(config_reader *reader, const yaml_entry *at, const co
 }
 
 /* The folder must be there: the file is made. */
-static void check_audit(config_reader *reader, const yaml_entry *at, const config_listener *l)
+static void check_audit(config_reader *reader, const yaml_entry *at, config_listener *l)
 {
     char folder[4096];
     if (l->audit == NULL || strcmp(l->audit, "stdout") == 0)
         return;
+    l->audit = reader_path(reader, slice_of_text(l->audit));
     smx_slice path = slice_of_text(l->audit);
     size_t slash = slice_find_last(path, '/');
     if (slash == path.len)

@@ -5,10 +5,10 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#include "app/nearest.h"
 #include "app/scalar.h"
 #include "base/checked.h"
 
@@ -38,6 +38,43 @@ smx_slice reader_copy_slice(config_reader *reader, smx_slice text)
     return slice_of(copy, reader->problems->is_out_of_memory ? 0 : text.len);
 }
 
+/* "a" and "b" as one. */
+static const char *join(config_reader *reader, smx_slice a, smx_slice b)
+{
+    char *text = reader_alloc(reader, a.len + b.len + 1, 1);
+    if (text == NULL)
+        return "";
+    memcpy(text, a.data, a.len);
+    memcpy(text + a.len, b.data, b.len);
+    return text;
+}
+
+static smx_slice without_dots(smx_slice path)
+{
+    while (slice_starts_with(path, SMX_SLICE("./")))
+        path = slice_from(path, 2);
+    return path;
+}
+
+const char *reader_folder(config_reader *reader, const char *name)
+{
+    char here[PATH_MAX];
+    while (strncmp(name, "./", 2) == 0)
+        name += 2;
+    const char *slash = strrchr(name, '/');
+    smx_slice folder = slice_of(name, slash == NULL ? 0 : (size_t)(slash + 1 - name));
+    if (name[0] == '/' || getcwd(here, sizeof(here)) == NULL)
+        return reader_copy(reader, folder);
+    return join(reader, slice_of_text(join(reader, slice_of_text(here), SMX_SLICE("/"))), folder);
+}
+
+const char *reader_path(config_reader *reader, smx_slice path)
+{
+    if (reader->folder == NULL || path.len == 0 || path.data[0] == '/')
+        return reader_copy(reader, path);
+    return join(reader, slice_of_text(reader->folder), without_dots(path));
+}
+
 void reader_problem(config_reader *reader, int64_t offset, int error, const problem *p)
 {
     if (error == SMX_E_NOMEM)
@@ -56,6 +93,29 @@ size_t reader_list(const yaml_entry *entry, const yaml_entry **first)
 bool reader_has(const yaml_entry *at, const char *key)
 {
     return yaml_find(at->value, slice_of_text(key)) != NULL;
+}
+
+static bool is_told(const problems *told, int64_t offset)
+{
+    for (size_t i = 0; i < told->count; i++) {
+        if (!told->entries[i].is_warning && told->entries[i].offset == offset)
+            return true;
+    }
+    return false;
+}
+
+bool reader_has_failed(const config_reader *reader, const yaml_entry *at, const char *key)
+{
+    static const char *const ENDS[] = {"", "_file"};
+    char name[64];
+    for (size_t i = 0; i < sizeof(ENDS) / sizeof(ENDS[0]); i++) {
+        (void)snprintf(name, sizeof(name), "%s%s", key, ENDS[i]);
+        const yaml_entry *entry = yaml_find(at->value, slice_of_text(name));
+        if (entry != NULL && (is_told(reader->problems, entry->offset) ||
+                              is_told(reader->problems, entry->value->offset)))
+            return true;
+    }
+    return false;
 }
 
 bool reader_scalar(config_reader *reader, const yaml_entry *entry, const char *expected,
@@ -143,7 +203,8 @@ static void read_text(config_reader *reader, const config_key *key, const yaml_e
         return;
     if (text.len == 0)
         problems_error(reader->problems, entry->value->offset, "`%s` is empty", key->name);
-    store_text(key, place, reader_copy_slice(reader, text));
+    else
+        store_text(key, place, reader_copy_slice(reader, text));
 }
 
 static void read_file(config_reader *reader, const config_key *key, const yaml_entry *entry,
@@ -152,8 +213,8 @@ static void read_file(config_reader *reader, const config_key *key, const yaml_e
     smx_slice text;
     if (!reader_scalar(reader, entry, "the name of a file", &text))
         return;
-    const char *path = reader_copy(reader, text);
-    store_text(key, place, slice_of(path, text.len));
+    const char *path = reader_path(reader, text);
+    store_text(key, place, slice_of_text(path));
     if (access(path, R_OK) != 0)
         problems_error(reader->problems, entry->value->offset, "the file `%s` cannot be read: %s",
                        path, strerror(errno));
@@ -258,41 +319,6 @@ static read_fn *const READ[] = {
 
 /* ---- levels ---- */
 
-static bool is_called(const config_key *key, smx_slice name)
-{
-    smx_slice own = slice_of_text(key->name);
-    if (slice_equal(own, name))
-        return true;
-    return key->kind == KEY_SECRET && slice_starts_with(name, own) &&
-           slice_equal(slice_from(name, own.len), SMX_SLICE("_file"));
-}
-
-static const config_key *find_key(const config_level *level, smx_slice name)
-{
-    for (size_t i = 0; i < level->count; i++) {
-        if (is_called(&level->keys[i], name))
-            return &level->keys[i];
-    }
-    return NULL;
-}
-
-static void tell_unknown(config_reader *reader, const config_level *level, const yaml_entry *entry)
-{
-    nearest near = nearest_begin(entry->key);
-    for (size_t i = 0; i < level->count; i++) {
-        if (level->keys[i].kind != KEY_LATER)
-            nearest_try(&near, level->keys[i].name);
-    }
-    if (near.best != NULL)
-        problems_error(reader->problems, entry->offset,
-                       "unknown key `%s` in this %s; did you mean `%s`?", entry->key.data,
-                       level->name, near.best);
-    else
-        problems_error(reader->problems, entry->offset,
-                       "unknown key `%s` in this %s; docs/configuration.md lists the known ones",
-                       entry->key.data, level->name);
-}
-
 static void read_key(config_reader *reader, const config_level *level, const config_key *key,
                      const yaml_entry *at, void *target);
 
@@ -311,6 +337,16 @@ static void read_default(config_reader *reader, const config_key *key, void *tar
         READ[key->kind](reader, key, &entry, (char *)target + key->offset);
 }
 
+static void tell_nothing(config_reader *reader, const config_key *key, const yaml_entry *entry)
+{
+    bool is_list = key->kind == KEY_CUSTOM && key->initial == NULL;
+    bool is_needed = key->initial == NULL && key->otherwise == NULL;
+    problems_error(reader->problems, entry->offset, "`%s` has no value%s", key->name,
+                   is_list     ? ": the lines that belong to it are indented"
+                   : is_needed ? ""
+                               : "; leave the key out to have its default");
+}
+
 static void read_key(config_reader *reader, const config_level *level, const config_key *key,
                      const yaml_entry *at, void *target)
 {
@@ -321,6 +357,8 @@ static void read_key(config_reader *reader, const config_level *level, const con
             store_text(key, (char *)target + key->offset, secret);
         return;
     }
+    if (entry == NULL && key->is_required && reader_has_misspelt(level, at, key->name))
+        return; /* which was told */
     if (entry == NULL && key->is_required)
         problems_error(reader->problems, at->offset, "this %s needs the key `%s`: %s", level->name,
                        key->name, key->doc);
@@ -329,11 +367,7 @@ static void read_key(config_reader *reader, const config_level *level, const con
     else if (key->kind == KEY_LATER)
         problems_error(reader->problems, entry->offset, "`%s` is not in this version", key->name);
     else if (entry->value->kind == YAML_NOTHING)
-        problems_error(reader->problems, entry->offset,
-                       key->initial == NULL && key->otherwise == NULL
-                           ? "`%s` has no value"
-                           : "`%s` has no value; leave the key out to have its default",
-                       key->name);
+        tell_nothing(reader, key, entry);
     else if (key->kind == KEY_LEVEL)
         reader_level(reader, key->level, entry, target);
     else if (key->kind == KEY_CUSTOM)
@@ -342,21 +376,16 @@ static void read_key(config_reader *reader, const config_level *level, const con
         READ[key->kind](reader, key, entry, (char *)target + key->offset);
 }
 
-void reader_unknown_keys(config_reader *reader, const config_level *level, const yaml_entry *at)
-{
-    for (size_t i = 0; i < at->value->count; i++) {
-        if (find_key(level, at->value->entries[i].key) == NULL)
-            tell_unknown(reader, level, &at->value->entries[i]);
-    }
-}
-
 void reader_level(config_reader *reader, const config_level *level, const yaml_entry *at,
                   void *target)
 {
     if (at->value->kind != YAML_MAPPING) {
+        smx_slice text = at->value->text;
+        bool is_pair = at->value->kind == YAML_SCALAR && slice_find(text, ':') < text.len;
         problems_error(reader->problems, at->value->offset,
-                       "expected the keys of this %s (`name: value`), found %s", level->name,
-                       yaml_kind_text(at->value));
+                       "expected the keys of this %s (`name: value`), found %s%s", level->name,
+                       yaml_kind_text(at->value),
+                       is_pair ? "; each has a line, and a space behind its colon" : "");
         return;
     }
     reader_unknown_keys(reader, level, at);

@@ -71,7 +71,7 @@ static bool from_file(config_reader *reader, const yaml_entry *entry, smx_slice 
     *secret = (smx_slice){NULL, 0};
     if (!reader_scalar(reader, entry, "the name of a file", &name))
         return false;
-    const char *path = name.data;
+    const char *path = reader_path(reader, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         problems_error(reader->problems, entry->value->offset, "the file `%s` cannot be read: %s",
@@ -86,6 +86,14 @@ static bool from_file(config_reader *reader, const yaml_entry *entry, smx_slice 
 static bool from_value(config_reader *reader, const yaml_entry *entry, smx_slice *secret)
 {
     smx_slice text;
+    if (entry->value->kind == YAML_NOTHING) {
+        problems_error(
+            reader->problems, entry->offset,
+            "`%s` has no value: put the secret here, as ${NAME} from the environment, or "
+            "into a file that `%s_file` names",
+            entry->key.data, entry->key.data);
+        return false;
+    }
     if (!reader_scalar(reader, entry, "a secret", &text))
         return false;
     if (text.len == 0) {

@@ -32,9 +32,36 @@ void upstreams_write_auth(config_writer *writer, const void *target)
 
 /* ---- oauth2 ---- */
 
+static void check_oauth2(config_reader *reader, const yaml_entry *entry, oauth2_options *o)
+{
+    problem p;
+    int error = http_url_check(o->token_url, true, &p);
+    if (error != 0)
+        reader_problem(reader, upstreams_offset_of(entry, "token_url"), error, &p);
+    if (!reader_has(entry, "grant"))
+        o->grant = o->refresh_token != NULL ? OAUTH2_REFRESH_TOKEN : OAUTH2_CLIENT_CREDENTIALS;
+    if (o->grant == OAUTH2_REFRESH_TOKEN && o->refresh_token == NULL)
+        problems_error(reader->problems, upstreams_offset_of(entry, "grant"),
+                       "`grant: refresh_token` needs `refresh_token` or `refresh_token_file`");
+    if (o->grant == OAUTH2_CLIENT_CREDENTIALS && o->refresh_token != NULL)
+        problems_error(reader->problems, upstreams_offset_of(entry, "grant"),
+                       "`grant: client_credentials` has no use for `refresh_token`");
+    if (o->grant == OAUTH2_CLIENT_CREDENTIALS && o->client_secret == NULL)
+        problems_error(reader->problems, entry->offset,
+                       "`oauth2` needs `refresh_token`, or `client_secret` for the grant "
+                       "client_credentials");
+}
+
 void upstreams_read_oauth2(config_reader *reader, const yaml_entry *entry, void *target)
 {
+    upstream_options *options = target;
+    size_t errors = reader->problems->errors;
+    bool is_whole = true;
     reader_level(reader, &level_oauth2, entry, target);
+    for (size_t i = 0; i < entry->value->count; i++)
+        is_whole = is_whole && !entry->value->entries[i].value->is_broken;
+    if (is_whole && reader->problems->errors == errors)
+        check_oauth2(reader, entry, &options->oauth2);
 }
 
 void upstreams_write_oauth2(config_writer *writer, const void *target)
@@ -164,34 +191,11 @@ static void check_mechanism(config_reader *reader, const yaml_entry *at,
                        "with `oauth2` there is no password: expected `xoauth2` or `oauthbearer`");
 }
 
-static void check_oauth2(config_reader *reader, const yaml_entry *at, upstream_options *options)
-{
-    problem p;
-    oauth2_options *o = &options->oauth2;
-    const yaml_entry *entry = yaml_find(at->value, SMX_SLICE("oauth2"));
-    if (entry == NULL || o->token_url == NULL)
-        return;
-    int error = http_url_check(o->token_url, true, &p);
-    if (error != 0)
-        reader_problem(reader, upstreams_offset_of(entry, "token_url"), error, &p);
-    if (!reader_has(entry, "grant"))
-        o->grant = o->refresh_token != NULL ? OAUTH2_REFRESH_TOKEN : OAUTH2_CLIENT_CREDENTIALS;
-    if (o->grant == OAUTH2_REFRESH_TOKEN && o->refresh_token == NULL)
-        problems_error(reader->problems, upstreams_offset_of(entry, "grant"),
-                       "`grant: refresh_token` needs `refresh_token` or `refresh_token_file`");
-    if (o->grant == OAUTH2_CLIENT_CREDENTIALS && o->refresh_token != NULL)
-        problems_error(reader->problems, upstreams_offset_of(entry, "grant"),
-                       "`grant: client_credentials` has no use for `refresh_token`");
-    if (o->grant == OAUTH2_CLIENT_CREDENTIALS && o->client_secret == NULL)
-        problems_error(reader->problems, entry->offset,
-                       "`oauth2` needs `refresh_token`, or `client_secret` for the grant "
-                       "client_credentials");
-}
-
 static void check_credentials(config_reader *reader, const yaml_entry *at,
                               const upstream_options *options)
 {
-    bool has_pass = reader_has(at, "pass") || reader_has(at, "pass_file");
+    bool has_pass = reader_has(at, "pass") || reader_has(at, "pass_file") ||
+                    reader_has_misspelt(&level_upstream, at, "pass");
     bool has_oauth2 = reader_has(at, "oauth2");
     const char *first = has_pass ? "pass" : has_oauth2 ? "oauth2" : "auth";
     if (has_pass && has_oauth2)
@@ -200,7 +204,9 @@ static void check_credentials(config_reader *reader, const yaml_entry *at,
     if (options->user != NULL && !has_pass && !has_oauth2)
         problems_error(reader->problems, upstreams_offset_of(at, "user"),
                        "`user` needs `pass`, `pass_file` or `oauth2`");
-    if (options->user == NULL && (has_pass || has_oauth2 || options->mechanism != NULL))
+    if (options->user == NULL && !reader_has_failed(reader, at, "user") &&
+        !reader_has_misspelt(&level_upstream, at, "user") &&
+        (has_pass || has_oauth2 || options->mechanism != NULL))
         problems_error(reader->problems, upstreams_offset_of(at, first), "`%s` needs `user`",
                        first);
     check_mechanism(reader, at, options, has_oauth2);
@@ -233,7 +239,6 @@ static void check_pins(config_reader *reader, const yaml_entry *at, upstream_opt
 void upstreams_check_security(config_reader *reader, const yaml_entry *at,
                               upstream_options *options)
 {
-    check_oauth2(reader, at, options);
     check_credentials(reader, at, options);
     check_pins(reader, at, options);
 }

@@ -86,7 +86,8 @@ void upstreams_read_profile(config_reader *reader, const yaml_entry *entry, void
     upstream_options *options = target;
     smx_slice text;
     if (reader_scalar(reader, entry, "a profile such as `ses`, or the path of a file", &text))
-        options->profile = reader_copy(reader, text);
+        options->profile =
+            profiles_is_path(text) ? reader_path(reader, text) : reader_copy(reader, text);
 }
 
 void upstreams_read_caps(config_reader *reader, const yaml_entry *entry, void *target)
@@ -118,12 +119,14 @@ void upstreams_check_tls_files(config_reader *reader, const yaml_entry *at,
 {
     problem p;
     tls_client *client = NULL;
-    tls_client_options tls = {options->ca_file, options->cert_file, options->key_file};
+    tls_client_options tls = {.ca_file = options->ca_file,
+                              .cert_file = options->cert_file,
+                              .key_file = options->key_file};
     bool is_used = tls.ca_file != NULL || tls.cert_file != NULL;
-    if ((options->cert_file == NULL) != (options->key_file == NULL)) {
+    if (reader_has(at, "client_cert") != reader_has(at, "client_key")) {
         problems_error(
             reader->problems,
-            upstreams_offset_of(at, options->cert_file == NULL ? "client_key" : "client_cert"),
+            upstreams_offset_of(at, reader_has(at, "client_key") ? "client_key" : "client_cert"),
             "`client_cert` and `client_key` need each other");
         return;
     }
@@ -153,7 +156,7 @@ static void check_addresses(config_reader *reader, const yaml_entry *at,
         problems_error(reader->problems, upstreams_offset_of(at, "rewrite_from"),
                        "expected an address such as me@example.com, found `%s`",
                        options->rewrite_from);
-    if (options->reply_to_add && options->rewrite_from == NULL)
+    if (options->reply_to_add && !reader_has(at, "rewrite_from"))
         problems_warn(reader->problems, upstreams_offset_of(at, "reply_to"),
                       "`reply_to: add` does nothing without `rewrite_from`");
 }
@@ -183,6 +186,18 @@ static upstream_options *add(config_reader *reader)
     return &c->upstreams[c->upstream_count++];
 }
 
+/* True, and told, of a key that stands where the names stand. */
+static bool is_outdented(config_reader *reader, const yaml_entry *entry)
+{
+    if (entry->value->kind != YAML_SCALAR || !reader_knows(&level_upstream, entry->key))
+        return false;
+    problems_error(reader->problems, entry->offset,
+                   "`%s` stands where the names of upstreams stand: indent it, so that it belongs "
+                   "to one of them",
+                   entry->key.data);
+    return true;
+}
+
 void upstreams_read(config_reader *reader, const yaml_entry *entry, void *target)
 {
     (void)target;
@@ -194,6 +209,8 @@ void upstreams_read(config_reader *reader, const yaml_entry *entry, void *target
         return;
     }
     for (size_t i = 0; i < entry->value->count; i++) {
+        if (is_outdented(reader, &entry->value->entries[i]))
+            continue;
         upstream_options *options = add(reader);
         if (options == NULL)
             return;

@@ -113,18 +113,36 @@ typedef struct choice_list {
     bool is_weighted;
 } choice_list;
 
+static void tell_no_upstream(config_reader *reader, smx_slice name, int64_t offset)
+{
+    const config *c = reader->config;
+    nearest near = nearest_begin(name);
+    for (size_t i = 0; i < c->upstream_count; i++)
+        nearest_try(&near, c->upstreams[i].name == NULL ? "" : c->upstreams[i].name);
+    if (near.best != NULL)
+        problems_error(reader->problems, offset, "no upstream is called `%s`; did you mean `%s`?",
+                       name.data, near.best);
+    else if (reader_has(reader->top, "upstreams"))
+        problems_error(reader->problems, offset,
+                       "no upstream is called `%s`: the key `upstreams` of the file lists them",
+                       name.data);
+    else
+        problems_error(reader->problems, offset,
+                       "no upstream is called `%s`: add to the file `upstreams: {%s: {url: "
+                       "\"smtp+tls://smtp.example.com:587\"}}`",
+                       name.data, name.data);
+}
+
 static void add_choice(config_reader *reader, choice_list *to, smx_slice name, int64_t offset,
                        uint32_t weight)
 {
     const config *c = reader->config;
     size_t index;
+    if (reader_has_failed(reader, reader->top, "upstreams") ||
+        reader_has_misspelt(&level_top, reader->top, "upstreams"))
+        return;
     if (!upstreams_find(c, name, &index)) {
-        nearest near = nearest_begin(name);
-        for (size_t i = 0; i < c->upstream_count; i++)
-            nearest_try(&near, c->upstreams[i].name == NULL ? "" : c->upstreams[i].name);
-        problems_error(reader->problems, offset, "no upstream is called `%s`%s%s%s", name.data,
-                       near.best == NULL ? "" : "; did you mean `",
-                       near.best == NULL ? "" : near.best, near.best == NULL ? "" : "`?");
+        tell_no_upstream(reader, name, offset);
         return;
     }
     for (size_t i = 0; i < to->count; i++) {
@@ -174,6 +192,8 @@ static void add_item(config_reader *reader, choice_list *to, const yaml_entry *i
 {
     size_t index;
     const yaml_node *value = item->value;
+    if (value->is_broken)
+        return;
     if (value->kind == YAML_SCALAR) {
         add_choice(reader, to, value->text, value->offset, 1);
     } else if (value->kind != YAML_MAPPING) {
@@ -203,12 +223,11 @@ void users_read_upstreams(config_reader *reader, const yaml_entry *entry, void *
     size_t count = reader_list(entry, &items);
     choice_list made = {reader_alloc(reader, count_choices(items, count), sizeof(mux_choice)), 0,
                         false};
-    size_t errors = reader->problems->errors;
     for (size_t i = 0; i < count && made.choices != NULL; i++)
         add_item(reader, &made, &items[i]);
     plan->choices = made.choices;
     plan->choice_count = made.count;
-    if (made.count == 0 && reader->problems->errors == errors)
+    if (count == 0)
         problems_error(reader->problems, entry->offset, "`%s` names no upstream", entry->key.data);
     if (made.is_weighted && plan->selector != NULL && !plan->selector->weighs)
         problems_warn(reader->problems, entry->offset, "weights do not count with `selector: %s`",
@@ -250,7 +269,8 @@ static void read_user(config_reader *reader, const yaml_entry *at, mux_user_opti
     check_secret(reader, at, options);
     check_both(reader, at, "upstreams", "downstreams");
     check_both(reader, at, "selector", "selector_algo_path");
-    if (!reader_has(at, "upstreams") && !reader_has(at, "downstreams"))
+    if (!reader_has(at, "upstreams") && !reader_has(at, "downstreams") &&
+        !reader_has_misspelt(&level_user, at, "upstreams"))
         problems_error(reader->problems, at->offset,
                        "this user has no upstreams: add `upstreams: [NAME, ...]`");
 }
@@ -260,6 +280,8 @@ void users_read(config_reader *reader, const yaml_entry *entry, void *target)
     config *c = target;
     const yaml_entry *items;
     size_t count = reader_list(entry, &items);
+    if (reader_is_stray(reader, &level_user, entry))
+        return;
     c->users = reader_alloc(reader, count, sizeof(*c->users));
     reader->user_entries = reader_alloc(reader, count, sizeof(yaml_entry *));
     if (c->users == NULL || reader->user_entries == NULL)
@@ -279,10 +301,9 @@ void users_check_name(config_reader *reader, const yaml_node *name)
     nearest near = nearest_begin(name->text);
     for (size_t i = 0; i < c->user_count; i++) {
         smx_slice known = c->users[i].user.name;
-        if (slice_equal(known, name->text))
-            return;
-        if (known.len > 0)
-            nearest_try(&near, known.data);
+        if (known.len == 0 || slice_equal(known, name->text))
+            return; /* one whose name is wrong may be meant */
+        nearest_try(&near, known.data);
     }
     problems_error(reader->problems, name->offset, "no user is called `%s`%s%s%s", name->text.data,
                    near.best == NULL ? "" : "; did you mean `", near.best == NULL ? "" : near.best,
@@ -316,7 +337,8 @@ void users_check(config_reader *reader)
                 break;
             }
         }
-        if (!reader_has(at, "password") && !reader_has(at, "password_file") && !is_trusted(c, name))
+        if (!reader_has(at, "password") && !reader_has(at, "password_file") &&
+            !reader_has_misspelt(&level_user, at, "password") && !is_trusted(c, name))
             problems_warn(reader->problems, at->offset,
                           "`%s` has no password and stands in no `trust`, so cannot send",
                           name.data);

@@ -14,6 +14,7 @@ enum { MERGES = 8, NESTING = 64, MOST_NODES = 200000 };
 typedef struct yaml_reader {
     problems *list;
     arena *memory;
+    const char *only; /* the one key of the file that is wanted; NULL: all */
     int64_t position; /* of the last scalar read: what has no mark stands near it */
     size_t nodes;     /* made so far: aliases of aliases multiply */
     bool is_too_much;
@@ -206,6 +207,8 @@ static void add_pair(yaml_reader *r, struct fy_node_pair *pair, yaml_node *to, b
         problems_error(r->list, offset, "a key must be a word");
         return;
     }
+    if (depth == 0 && r->only != NULL && !slice_equal(slice_of(name, len), slice_of_text(r->only)))
+        return;
     if (yaml_find(to, slice_of(name, len)) != NULL) {
         if (!merged)
             problems_error(r->list, offset, "the key `%.*s` stands here twice", (int)len, name);
@@ -252,7 +255,10 @@ static yaml_node *convert(yaml_reader *r, struct fy_node *from, int64_t offset, 
     if (node == NULL) {
         to->kind = YAML_SCALAR;
         to->is_broken = true;
-        problems_error(r->list, at, "this alias names an anchor that does not exist");
+        problems_error(
+            r->list, at,
+            "this alias names an anchor that does not exist; a value that begins with `*` needs "
+            "quotes");
     } else if (depth > NESTING || r->nodes++ > MOST_NODES) {
         if (!r->is_too_much) /* once is enough */
             problems_error(r->list, at, "values are nested too deeply here");
@@ -308,6 +314,36 @@ static bool has_variable(smx_slice text, int line)
            (slice_find(one, '[') < one.len || slice_search(one, SMX_SLICE(": {")) < one.len);
 }
 
+/* What to do about some of libfyaml's messages, told by how they begin. */
+static const struct {
+    const char *message;
+    const char *advice;
+} ADVICE[] = {
+    {"tab character may not be used", "; indent with spaces"},
+    {"cannot use tab", "; indent with spaces"},
+    {"missing comma in flow mapping", "; or a `}` is missing before here"},
+    {"missing comma in flow sequence", "; or a `]` is missing before here"},
+    {"plain scalar cannot start with", "; a value that begins so needs quotes"},
+    {"invalid value after mapping", "; a value that begins with `[` or `{` needs quotes"},
+    {"invalid nested block mapping", "; a value with `: ` in it, or `:` at its end, needs quotes"},
+    {"did not find expected '-'", "; keys that belong together begin in the same column"},
+    {"did not find expected key", "; keys that belong together begin in the same column"},
+    {"invalid scalar at the end of block", "; keys that belong together begin in the same column"},
+    {"invalid multiline plain key", "; is there a `:` with a space behind each key?"},
+    {"wrongly indented double-quoted", "; is its closing quote missing?"},
+    {"wrongly indented single-quoted", "; is its closing quote missing?"},
+    {"wrongly indented", "; or a `}` or `]` is missing before here"},
+};
+
+static const char *advice_for(const char *message)
+{
+    for (size_t i = 0; i < sizeof(ADVICE) / sizeof(ADVICE[0]); i++) {
+        if (slice_starts_with(slice_of_text(message), slice_of_text(ADVICE[i].message)))
+            return ADVICE[i].advice;
+    }
+    return "";
+}
+
 static void tell_syntax(problems *list, struct fy_diag *diag)
 {
     void *iterator = NULL;
@@ -319,13 +355,13 @@ static void tell_syntax(problems *list, struct fy_diag *diag)
         problems_error(list, offset_of(list->text, error->line, error->column), "%s%s", error->msg,
                        has_variable(list->text, error->line)
                            ? "; a value with ${NAME} between { } or [ ] needs quotes"
-                           : "");
+                           : advice_for(error->msg));
 }
 
-static const yaml_node *convert_document(problems *list, arena *memory, struct fy_parser *parser,
+static const yaml_node *convert_document(yaml_reader *r, struct fy_parser *parser,
                                          struct fy_diag *diag)
 {
-    yaml_reader r = {.list = list, .memory = memory};
+    problems *list = r->list;
     struct fy_document *document = fy_parse_load_document(parser);
     struct fy_node *root = document == NULL ? NULL : fy_document_root(document);
     const yaml_node *tree = NULL;
@@ -334,7 +370,7 @@ static const yaml_node *convert_document(problems *list, arena *memory, struct f
     } else if (root == NULL) {
         problems_error(list, PROBLEMS_NOWHERE, "the file is empty");
     } else {
-        tree = convert(&r, root, 0, 0);
+        tree = convert(r, root, 0, 0);
     }
     if (document != NULL)
         fy_parse_document_destroy(parser, document);
@@ -342,7 +378,7 @@ static const yaml_node *convert_document(problems *list, arena *memory, struct f
         return NULL;
     document = fy_parse_load_document(parser);
     if (document != NULL) {
-        problems_error(list, first_mark(fy_document_root(document), r.position),
+        problems_error(list, first_mark(fy_document_root(document), r->position),
                        "a second document begins here; only one is read");
         fy_parse_document_destroy(parser, document);
     } else if (fy_diag_got_error(diag)) {
@@ -354,6 +390,12 @@ static const yaml_node *convert_document(problems *list, arena *memory, struct f
 
 const yaml_node *yaml_parse(problems *list, arena *memory)
 {
+    return yaml_parse_key(list, memory, NULL);
+}
+
+const yaml_node *yaml_parse_key(problems *list, arena *memory, const char *key)
+{
+    yaml_reader r = {.list = list, .memory = memory, .only = key};
     if (!is_utf8(list))
         return NULL;
     /* The messages are collected; what libfyaml would also print goes nowhere. */
@@ -373,7 +415,7 @@ const yaml_node *yaml_parse(problems *list, arena *memory)
     if (parser == NULL || fy_parser_set_string(parser, list->text.data, list->text.len) != 0)
         list->is_out_of_memory = true;
     else
-        tree = convert_document(list, memory, parser, diag);
+        tree = convert_document(&r, parser, diag);
     fy_parser_destroy(parser);
     fy_diag_destroy(diag);
     if (nowhere != NULL)

@@ -27,6 +27,9 @@ struct yaml_node {
  * `<<` are followed. NULL where there is nothing to go on with: the list says why. Problems of
  * expansion and doubled keys are added and do not stop it. The tree lives in `memory`. */
 const yaml_node *yaml_parse(problems *list, arena *memory);
+/* The same of one key of the file: what stands behind the others is not looked at, so long as it is
+ * YAML. */
+const yaml_node *yaml_parse_key(problems *list, arena *memory, const char *key);
 
 /* The value behind a key, or NULL. */
 const yaml_entry *yaml_find(const yaml_node *mapping, smx_slice key);

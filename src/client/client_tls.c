@@ -1,25 +1,32 @@
-/* The public face of a client's TLS context, and its use. */
-#include <stdlib.h>
-
+/* A client's TLS context: the public face, the daemon's, and its use. */
 #include "client/client_tls.h"
 
-int smx_client_tls_new(const char *ca_file, const char *cert_file, const char *key_file,
-                       smx_client_tls **out, char *problem_text)
+#include <stdlib.h>
+
+int client_tls_new(const tls_client_options *options, smx_client_tls **out, problem *p)
 {
-    tls_client_options options = {ca_file, cert_file, key_file};
-    problem p = {0};
     smx_client_tls *tls = calloc(1, sizeof(*tls));
     if (tls == NULL)
-        return SMX_E_NOMEM;
-    int error = tls_client_new(&options, &tls->context, &p);
+        return problem_set(p, SMX_E_NOMEM, "out of memory");
+    int error = tls_client_new(options, &tls->context, p);
     if (error != 0) {
-        if (problem_text != NULL)
-            memcpy(problem_text, p.text, sizeof(p.text));
         free(tls);
         return error;
     }
     *out = tls;
     return 0;
+}
+
+int smx_client_tls_new(const char *ca_file, const char *cert_file, const char *key_file,
+                       smx_client_tls **tls, char *problem_text)
+{
+    const tls_client_options options = {
+        .ca_file = ca_file, .cert_file = cert_file, .key_file = key_file};
+    problem p = {0};
+    int error = client_tls_new(&options, tls, &p);
+    if (error != 0 && problem_text != NULL)
+        memcpy(problem_text, p.text, sizeof(p.text));
+    return error;
 }
 
 void smx_client_tls_free(smx_client_tls *tls)

@@ -3,6 +3,7 @@
 #include "hook/draft.h"
 
 #include "hook/apply.h"
+#include "mail/envelope.h"
 
 /* ---- life ---- */
 
@@ -67,7 +68,7 @@ static int defer_change(draft *d, const hook_change *change)
     return 0;
 }
 
-int draft_change(draft *d, const hook_change *changes)
+static int make_changes(draft *d, const hook_change *changes)
 {
     int error = 0;
     for (const hook_change *at = changes; at != NULL && error == 0; at = at->next) {
@@ -80,6 +81,44 @@ int draft_change(draft *d, const hook_change *changes)
         else
             error = defer_change(d, at);
     }
+    return error;
+}
+
+/* Deletions move recipients within the array: one that can be gone back to must be another one. */
+static int part_recipients(draft *d, const hook_change *changes)
+{
+    while (changes != NULL && changes->kind != HOOK_DELETE_RECIPIENT)
+        changes = changes->next;
+    if (changes == NULL || d->envelope.recipient_count == 0)
+        return 0;
+    size_t size = d->capacity * sizeof(smx_rcpt); /* as the old one has */
+    smx_rcpt *recipients = arena_alloc(&d->memory, size);
+    if (recipients == NULL)
+        return SMX_E_NOMEM;
+    memcpy(recipients, d->envelope.recipients, d->envelope.recipient_count * sizeof(smx_rcpt));
+    d->envelope.recipients = recipients;
+    return 0;
+}
+
+int draft_change(draft *d, const smx_rcpt *rcpt, const hook_change *changes)
+{
+    const smx_envelope envelope = d->envelope;
+    const size_t capacity = d->capacity;
+    hook_change *last = d->last_change;
+    int error = part_recipients(d, changes);
+    if (error == 0 && rcpt != NULL)
+        error = envelope_add_rcpt(&d->envelope, &d->memory, rcpt, &d->capacity);
+    if (error == 0)
+        error = make_changes(d, changes);
+    if (error == 0)
+        return 0;
+    d->envelope = envelope;
+    d->capacity = capacity;
+    d->last_change = last;
+    if (last == NULL)
+        d->first_change = NULL;
+    else
+        last->next = NULL;
     return error;
 }
 

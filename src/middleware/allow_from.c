@@ -65,6 +65,18 @@ static bool field_is_allowed(const smx_user *user, smx_slice value, char *scratc
     return found == 0;
 }
 
+bool allow_from_permits_header(const smx_user *user, smx_slice header, char *scratch)
+{
+    smx_field field;
+    if (!is_restricted(user))
+        return true;
+    for (size_t at = 0; smx_field_next(header, &at, &field);)
+        if (slice_equal_nocase(field.name, SMX_SLICE("From")) &&
+            !field_is_allowed(user, field.value, scratch))
+            return false;
+    return true;
+}
+
 static smx_verdict judge_from(void *arg, smx_transaction *tx)
 {
     (void)arg;
@@ -76,13 +88,10 @@ static smx_verdict judge_from(void *arg, smx_transaction *tx)
     char *scratch = smx_transaction_alloc(tx, header.len + 1);
     if (header.data == NULL || scratch == NULL)
         return nomem;
-    smx_field field;
-    for (size_t at = 0; smx_field_next(header, &at, &field);)
-        if (slice_equal_nocase(field.name, SMX_SLICE("From")) &&
-            !field_is_allowed(user, field.value, scratch))
-            return (smx_verdict){SMX_REPLY_WITH,
-                                 SMX_REPLY(550, 5, 7, 1, "you may not send with this From field")};
-    return (smx_verdict){.kind = SMX_CONTINUE};
+    if (allow_from_permits_header(user, header, scratch))
+        return (smx_verdict){.kind = SMX_CONTINUE};
+    return (smx_verdict){SMX_REPLY_WITH,
+                         SMX_REPLY(550, 5, 7, 1, "you may not send with this From field")};
 }
 
 const smx_middleware middleware_allow_from = {

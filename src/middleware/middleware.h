@@ -11,5 +11,7 @@ extern const smx_middleware middleware_received_limit; /* 554 5.4.6: a loop */
 
 /* What hook_allow_from asks: may the user, or nobody (NULL), send from this address? */
 bool allow_from_permits(const smx_user *user, smx_slice address);
+/* What middleware_allow_from asks; `scratch` has room for the header section. */
+bool allow_from_permits_header(const smx_user *user, smx_slice header, char *scratch);
 
 #endif

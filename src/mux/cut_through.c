@@ -267,6 +267,7 @@ int cut_through_new(mux_worker *worker, smx_transaction *tx, const mux_resolved 
     cut->again.fn = cut_answer_again;
     admission_begin(&cut->delivery.door, worker->loop, 0, cut_go_on, &cut->delivery);
     record->route = with->route;
+    record->taken = with->taken;
     record->cut = cut;
     mux_select(worker->mux, with, mux_worker_random(worker), user, &to_first, order);
     list_append(&worker->deliveries, &cut->delivery.node);

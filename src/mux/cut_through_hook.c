@@ -51,15 +51,13 @@ static int hook_begin(mux_worker *worker, const smx_hook_view *view, cut_through
  * the first one's, and there is nobody in the envelope for the hook of routes to compare it with. */
 static bool hook_is_elsewhere(const mux_worker *worker, const smx_hook_view *view)
 {
-    mux_resolved with;
     const mux_route *route;
     const mux_record *record = smx_transaction_value(view->transaction);
     if (view->envelope->recipient_count > 0)
         return false;
     if (hook_route(worker->mux, view, &route) != 0)
         return true;
-    mux_resolve(view->session->account->data, route, &with);
-    return strcmp(with.route, record->route) != 0;
+    return route != record->taken;
 }
 
 static smx_verdict hook_rcpt(void *arg, smx_hook_call *call)

@@ -232,6 +232,7 @@ static smx_verdict dedup_before(void *arg, smx_transaction *tx)
         return dedup_no_memory;
     mux_record *record = smx_transaction_value(tx);
     record->dedup_window_ms = with.plan.dedup_window_ms;
+    record->route = with.route;
     (void)pthread_mutex_lock(&d->mutex);
     smx_verdict verdict = dedup_ask(d, worker, tx, key);
     (void)pthread_mutex_unlock(&d->mutex);
@@ -334,11 +335,24 @@ static void entry_leave(dedup *d, list *waiters, const mux_worker *worker)
     }
 }
 
+/* Without memory still: their transactions, and they with them, end with the server. */
+static void dedup_forget_untold(dedup *d, const mux_worker *worker)
+{
+    list_node *next;
+    for (list_node *n = d->untold.first; n != NULL; n = next) {
+        next = n->next;
+        if (list_member(n, waiter, node)->worker == worker)
+            list_remove(n);
+    }
+}
+
 void dedup_leave(dedup *d, mux_worker *worker)
 {
     (void)pthread_mutex_lock(&d->mutex);
+    dedup_tell_untold(d); /* what they get is decided already */
     for (list_node *n = d->under_way.first; n != NULL; n = n->next)
         entry_leave(d, &list_member(n, entry, node)->waiters, worker);
+    dedup_forget_untold(d, worker);
     (void)pthread_mutex_unlock(&d->mutex);
 }
 

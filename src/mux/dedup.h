@@ -2,9 +2,10 @@
  * again; within the window it is delivered once.
  *
  * A message is known by its user, sender, recipients in any order, Message-ID and the SHA-256 of its
- * body. A copy of one that is on its way waits and gets the same reply; a copy of one that was taken
- * gets that reply at once; when nobody knows what became of the first, the copy goes only to the same
- * upstream. Kept in memory, over all workers and reloads; not over a restart.
+ * body; without a Message-ID the SHA-256 covers the header section too. A copy of one that is on its
+ * way waits and gets the same reply; a copy of one that was taken gets that reply at once; when
+ * nobody knows what became of the first, the copy goes only to the same upstream. Kept in memory,
+ * over all workers and reloads; not over a restart.
  */
 #ifndef MUX_DEDUP_H
 #define MUX_DEDUP_H

@@ -1,5 +1,5 @@
-/* What makes two messages the same: SHA-256 over user, sender, sorted recipients, Message-ID and the
- * SHA-256 of the body. */
+/* What makes two messages the same: SHA-256 over user, sender, sorted recipients, Message-ID (without
+ * one, the whole header section) and the body. */
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +43,20 @@ static int key_add_recipients(EVP_MD_CTX *context, smx_transaction *tx)
     return error;
 }
 
+/* Without a Message-ID two messages with the same body are told apart by what else they say: nothing
+ * less than the whole header section may make one a repeat. */
+static int key_add_header(EVP_MD_CTX *context, smx_transaction *tx)
+{
+    smx_field id = {0};
+    smx_slice header = smx_transaction_header(tx);
+    if (header.data == NULL)
+        return SMX_E_NOMEM;
+    (void)smx_field_find(header, SMX_SLICE("Message-ID"), 0, &id);
+    smx_slice value = slice_trim(id.value);
+    int error = key_add(context, value);
+    return error != 0 || value.len > 0 ? error : key_add(context, header);
+}
+
 static int key_add_body(EVP_MD_CTX *context, const smx_message *message)
 {
     smx_slice octets = {NULL, 0};
@@ -60,12 +74,10 @@ static int key_add_body(EVP_MD_CTX *context, const smx_message *message)
 
 int dedup_key_of(smx_transaction *tx, unsigned char key[DEDUP_KEY])
 {
-    smx_field id = {0};
     unsigned len = DEDUP_KEY;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     int error =
         context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 ? 0 : SMX_E_NOMEM;
-    (void)smx_field_find(smx_transaction_header(tx), SMX_SLICE("Message-ID"), 0, &id);
     if (error == 0)
         error = key_add(context, smx_transaction_session(tx)->user);
     if (error == 0)
@@ -73,7 +85,7 @@ int dedup_key_of(smx_transaction *tx, unsigned char key[DEDUP_KEY])
     if (error == 0)
         error = key_add_recipients(context, tx);
     if (error == 0)
-        error = key_add(context, slice_trim(id.value));
+        error = key_add_header(context, tx);
     if (error == 0)
         error = key_add_body(context, smx_transaction_message(tx));
     if (error == 0 && EVP_DigestFinal_ex(context, key, &len) != 1)

@@ -151,6 +151,14 @@ static json_t *begin_answer(const explain_query *query)
                      query->recipients, "time", moment.data, moment.len, "replies", "upstreams");
 }
 
+/* Fields that are not told are not judged. */
+static bool has_refused_from(const explain_query *query)
+{
+    return (query->facts.known & MUX_FACT_HEADER) != 0 &&
+           !allow_from_permits_header(&query->user->options->user, query->facts.header,
+                                      query->scratch);
+}
+
 /* What comes behind the envelope. */
 static int explain_delivery(const mux *m, const explain_query *query, const mux_resolved *with,
                             explain_clock clock, size_t recipients, json_t *answer)
@@ -159,6 +167,9 @@ static int explain_delivery(const mux *m, const explain_query *query, const mux_
     json_t *replies = json_object_get(answer, "replies");
     json_t *upstreams = json_object_get(answer, "upstreams");
     smx_reply refusal = {0};
+    if (has_refused_from(query))
+        return add_reply(replies, "the message", NULL,
+                         &SMX_REPLY(550, 5, 7, 1, "you may not send with this From field"));
     int error = explain_limits(with, recipients, clock, replies, &is_refused);
     if (error != 0 || is_refused)
         return error;

@@ -127,12 +127,15 @@ static int write_route(buffer *out, const json_t *route)
 static int write_routes(buffer *out, const json_t *answer)
 {
     const json_t *routes = json_object_get(answer, "routes");
-    bool is_own = strcmp(text_of(answer, "route"), "user") == 0;
+    bool is_own = true;
     int error = json_array_size(routes) == 0
                     ? buffer_append_text(out, "There are no routes.\n")
                     : buffer_append_text(out, "Routes, of which the first that fits is taken:\n");
-    for (size_t i = 0; i < json_array_size(routes) && error == 0; i++)
-        error = write_route(out, json_array_get(routes, i));
+    for (size_t i = 0; i < json_array_size(routes) && error == 0; i++) {
+        const json_t *route = json_array_get(routes, i);
+        is_own = is_own && strcmp(text_of(route, "fits"), "yes") != 0;
+        error = write_route(out, route);
+    }
     if (error == 0 && is_own && json_array_size(routes) > 0)
         error = buffer_append_text(out, json_is_true(json_object_get(answer, "depends"))
                                             ? "  else: the user's own upstreams, as shown below\n"

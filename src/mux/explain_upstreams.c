@@ -39,8 +39,9 @@ static void look_at_upstream(upstream *u, explain_clock clock, size_t recipients
     upstream_status status;
     upstream_get_status(u, clock.now, &status);
     *seen = (upstream_admission){.usable = status.usable, .until = status.until};
-    if (status.usable != UPSTREAM_USABLE)
+    if (status.usable == UPSTREAM_SUSPENDED || status.usable == UPSTREAM_BREAKER_OPEN)
         return;
+    *seen = (upstream_admission){.usable = UPSTREAM_USABLE};
     quota_verdict verdict = quota_look(upstream_quota(u), clock.wall_ms, recipients);
     seen->usable = USABLE[verdict.state];
     if (verdict.until_ms > clock.wall_ms)

@@ -86,6 +86,16 @@ int mux_new(const mux_options *options, mux_state *state, mux **out)
     return 0;
 }
 
+int mux_read_authorities(mux *m)
+{
+    for (size_t i = 0; i < m->options->upstream_count; i++) {
+        const upstream_options *o = &m->options->upstreams[i];
+        if (o->tls != SMX_TLS_OFF && o->ca_file == NULL)
+            return mux_state_authorities(m->state, &m->authorities);
+    }
+    return 0;
+}
+
 /* Without memory the old limits go on. */
 static void mux_activate_allowance(const mux_allowance *allowance, const mux_plan *plan)
 {
@@ -128,6 +138,7 @@ void mux_free(mux *m)
         mux_free_user(m, &m->users[i]);
     for (size_t i = 0; m->upstreams != NULL && i < m->options->upstream_count; i++)
         mux_state_release_upstream(m->state, m->upstreams[i]);
+    tls_authorities_free(m->authorities);
     map_free(&m->by_name);
     free(m->routes);
     free(m->users);
@@ -188,6 +199,7 @@ void mux_resolve(const mux_user *user, const mux_route *route, mux_resolved *res
     mux_route_plan(user->options, route == NULL ? NULL : route->options, &resolved->plan);
     resolved->turn = route == NULL ? &user->turn->turn : &route->turn->turn;
     resolved->route = route == NULL ? "user" : route->options->name;
+    resolved->taken = route;
     resolved->quotas[0] = mux_quota(user->allowance);
     resolved->quotas[1] = route == NULL ? NULL : mux_quota(route->allowance);
 }

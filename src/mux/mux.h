@@ -168,6 +168,10 @@ typedef struct mux mux;
  * state has already are taken over; the settings of records become these when the mux is put to use,
  * by mux_activate. SMX_E_NOMEM. */
 SMX_MUST_USE int mux_new(const mux_options *options, mux_state *state, mux **m);
+/* Reads the system's CA certificates for all workers, if an upstream believes them: those that the
+ * state has already, unless they changed. Before a worker is made of it; without it each worker reads
+ * them. Waits for the disk. SMX_E_NOMEM. */
+SMX_MUST_USE int mux_read_authorities(mux *m);
 void mux_activate(mux *m);
 void mux_free(mux *m);
 /* For smx_server_options.find_user: arg is the mux. */

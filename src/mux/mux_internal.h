@@ -10,6 +10,7 @@
 #include "mux/dedup.h"
 #include "mux/mux.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 /* What a plan remembers; kept in the state by what the plan is: whose, by which selector, among which
  * upstreams. */
@@ -29,6 +30,7 @@ struct mux_state {
     store *store;
     alerts *alerts; /* NULL: nobody is told */
     dedup *dedup;
+    tls_authorities *authorities; /* the last ones that a mux asked for, or NULL; under the mutex */
 };
 
 /* The quota of a user or a route. */
@@ -55,6 +57,7 @@ struct mux {
     const mux_options *options;
     mux_state *state;
     upstream **upstreams;
+    tls_authorities *authorities; /* for upstreams without `ca`; NULL: not read */
     mux_user *users;
     mux_route *routes;
     map by_name; /* smx_user, by its name */
@@ -67,6 +70,7 @@ typedef struct mux_resolved {
     mux_plan plan;
     mux_turn *turn;
     const char *route;         /* its name; "user" without one */
+    const mux_route *taken;    /* NULL: none, the user's own plan */
     quota *quotas[MUX_QUOTAS]; /* the user's and the route's; NULL: none */
 } mux_resolved;
 /* The route of a whole message; NULL: none. SMX_E_NOMEM. */
@@ -82,6 +86,8 @@ void mux_select(const mux *m, const mux_resolved *resolved, uint64_t random, smx
 /* A share of the record of this name, made if it is new. */
 SMX_MUST_USE int mux_state_upstream(mux_state *state, const upstream_options *options,
                                     upstream **u);
+/* A share of the system's CA certificates as they stand now. SMX_E_NOMEM. */
+SMX_MUST_USE int mux_state_authorities(mux_state *state, tls_authorities **authorities);
 /* A share of the turn of this plan. `owner`: "user ann" or "route bulk". */
 SMX_MUST_USE int mux_state_turn(mux_state *state, const char *kind, smx_slice owner,
                                 const mux_plan *plan, const upstream_options *upstreams,
@@ -131,8 +137,9 @@ struct mux_worker {
 
 /* What is told of one message at the end; the transaction's value. */
 typedef struct mux_record {
-    const char *route;    /* its name; NULL: no delivery was begun */
-    const char *upstream; /* the one that decided, or NULL */
+    const char *route;      /* its name; NULL: no delivery was begun */
+    const mux_route *taken; /* NULL: none, the user's own plan */
+    const char *upstream;   /* the one that decided, or NULL */
     uint32_t attempts;
     smx_client_phase phase;
     bool has_phase;

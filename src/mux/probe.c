@@ -69,7 +69,8 @@ static void probe_begin(mux_worker *worker, size_t index, uint64_t now)
         mux_settle(worker, u, &p->admitted, &(upstream_settlement){.now = now});
 }
 
-/* When this upstream is to be looked at again: an operator may make it due sooner. */
+/* When this upstream is to be looked at again: an operator may make it due sooner. One that is due all
+ * the same is being probed by this worker. */
 static uint64_t probe_look(mux_worker *worker, size_t index, uint64_t now)
 {
     upstream *u = worker->mux->upstreams[index];
@@ -80,7 +81,7 @@ static uint64_t probe_look(mux_worker *worker, size_t index, uint64_t now)
     if (due <= now)
         probe_begin(worker, index, now);
     due = upstream_probe_due(u);
-    return due < now + period ? due : now + period;
+    return due > now && due < now + period ? due : now + period;
 }
 
 static void probe_look_at_all(timer_entry *self)
@@ -125,6 +126,13 @@ void mux_probe_start(mux_worker *worker)
 {
     if (worker->probes != NULL)
         timer_set(loop_timers(worker->loop), &worker->probes->timer, loop_now(worker->loop));
+}
+
+void mux_probe_look_at(mux_worker *worker, uint64_t at)
+{
+    mux_probes *probes = worker->probes;
+    if (probes != NULL && probes->timer.node.owner != NULL && at < probes->timer.due)
+        timer_set(loop_timers(worker->loop), &probes->timer, at);
 }
 
 /* ---- the end ---- */

@@ -10,6 +10,8 @@
 SMX_MUST_USE int mux_probe_new(mux_worker *worker);
 /* Looks after the upstreams from now on. */
 void mux_probe_start(mux_worker *worker);
+/* At this time too: a pause is over then. Nothing where upstreams are not looked after. */
+void mux_probe_look_at(mux_worker *worker, uint64_t at);
 /* No new ones; one that is under way is given up, and is over some turns later. */
 void mux_probe_stop(mux_worker *worker);
 /* How many are under way. */

@@ -25,6 +25,7 @@ void mux_state_free(mux_state *state)
     if (state == NULL)
         return;
     dedup_free(state->dedup);
+    tls_authorities_free(state->authorities);
     map_free(&state->upstreams);
     map_free(&state->turns);
     map_free(&state->allowances);
@@ -97,6 +98,31 @@ void mux_state_release_upstream(mux_state *state, upstream *u)
     }
     (void)pthread_mutex_unlock(&state->mutex);
     upstream_free(u);
+}
+
+/* ---- the system's CA certificates ---- */
+
+int mux_state_authorities(mux_state *state, tls_authorities **authorities)
+{
+    tls_authorities *read;
+    (void)pthread_mutex_lock(&state->mutex);
+    tls_authorities *known = tls_authorities_share(state->authorities);
+    (void)pthread_mutex_unlock(&state->mutex);
+    if (known != NULL && tls_authorities_are_current(known)) {
+        *authorities = known;
+        return 0;
+    }
+    tls_authorities_free(known);
+    int error = tls_authorities_new(&read);
+    if (error != 0)
+        return error;
+    (void)pthread_mutex_lock(&state->mutex);
+    tls_authorities *old = state->authorities;
+    state->authorities = tls_authorities_share(read);
+    (void)pthread_mutex_unlock(&state->mutex);
+    tls_authorities_free(old);
+    *authorities = read;
+    return 0;
 }
 
 /* ---- turns ---- */

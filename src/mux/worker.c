@@ -30,6 +30,7 @@ static int worker_open_pools(mux_worker *worker, const upstream_hold *hold, prob
     worker->pools = calloc(options->upstream_count, sizeof(*worker->pools));
     if (worker->pools == NULL)
         return problem_set(p, SMX_E_NOMEM, "out of memory");
+    upstream_pool_set_believe(worker->set, worker->mux->authorities);
     for (size_t i = 0; i < options->upstream_count && error == 0; i++)
         error = upstream_pool_set_acquire(worker->set, worker->mux->upstreams[i],
                                           &options->upstreams[i], options->hostname, hold,
@@ -161,6 +162,7 @@ void mux_settle(mux_worker *worker, upstream *u, upstream_admission *admitted,
     switch (upstream_settle(u, admitted, settlement, &until)) {
     case UPSTREAM_OPENED:
         worker_tell_breaker(worker, u, "breaker_opened", until - settlement->now);
+        mux_probe_look_at(worker, until);
         break;
     case UPSTREAM_CLOSED:
         worker_tell_breaker(worker, u, "breaker_closed", 0);

@@ -39,10 +39,23 @@ struct ssl_ctx_st *tls_server_context(tls_server *server);
  * judging. Reference-counted; one thread may use it at a time: one for each loop. */
 typedef struct tls_client tls_client;
 
+/* The system's CA certificates, read once for all contexts that believe them, since that takes long.
+ * Reference-counted; any thread. */
+typedef struct tls_authorities tls_authorities;
+
+/* SMX_E_NOMEM. Where the system has none, nobody is believed. */
+SMX_MUST_USE int tls_authorities_new(tls_authorities **authorities);
+/* False: they may have changed since they were read. */
+bool tls_authorities_are_current(const tls_authorities *authorities);
+/* One holder more, who calls tls_authorities_free too; NULL is nothing. */
+tls_authorities *tls_authorities_share(tls_authorities *authorities);
+void tls_authorities_free(tls_authorities *authorities);
+
 typedef struct tls_client_options {
     const char *ca_file;   /* NULL: the system's CAs */
     const char *cert_file; /* our certificate, or NULL */
     const char *key_file;
+    tls_authorities *authorities; /* the system's CAs; NULL: they are read for this context alone */
 } tls_client_options;
 
 SMX_MUST_USE int tls_client_new(const tls_client_options *options, tls_client **client, problem *p);

@@ -114,16 +114,22 @@ static int tls_client_load_own(tls_client *client, const tls_client_options *opt
     return error;
 }
 
+static int tls_client_believe_system(tls_client *client, tls_authorities *shared, problem *p)
+{
+    tls_authorities *authorities = tls_authorities_share(shared);
+    if (authorities == NULL && tls_authorities_new(&authorities) != 0)
+        return problem_set(p, SMX_E_NOMEM, "out of memory");
+    SSL_CTX_set1_cert_store(client->context, tls_authorities_store(authorities));
+    tls_authorities_free(authorities);
+    return 0;
+}
+
 static int tls_client_load_believed(tls_client *client, const tls_client_options *options,
                                     problem *p)
 {
     X509_STORE *store;
-    if (options->ca_file == NULL) {
-        if (SSL_CTX_set_default_verify_paths(client->context) == 1)
-            return 0;
-        return problem_set(p, SMX_E_IO, "cannot load the system's CA certificates: %s",
-                           tls_openssl_words());
-    }
+    if (options->ca_file == NULL)
+        return tls_client_believe_system(client, options->authorities, p);
     int error = tls_store_load(options->ca_file, &store, p);
     if (error == 0)
         SSL_CTX_set_cert_store(client->context, store);

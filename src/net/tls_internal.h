@@ -29,6 +29,9 @@ void tls_pair_free(tls_pair *pair);
 /* The certificates of a PEM file, to judge peers by. */
 SMX_MUST_USE int tls_store_load(const char *file, X509_STORE **store, problem *p);
 
+/* To judge peers by; lives as the authorities, but for whoever has a reference of its own. */
+X509_STORE *tls_authorities_store(tls_authorities *authorities);
+
 tls_file_state tls_file_look(const char *file);
 bool tls_file_same(const tls_file_state *a, const tls_file_state *b);
 

@@ -455,7 +455,7 @@ static bool passes(pair *p, const smx_verdict *verdict, const hook_change *chang
     } else if (verdict->kind == SMX_DISCARD) {
         body_refuse(p, PEER_REPLY(TAKEN));
     } else {
-        int error = draft_change(&p->watch->transaction->draft, changes);
+        int error = draft_change(&p->watch->transaction->draft, NULL, changes);
         if (error == 0)
             error = pair_add_recipients(p, changes);
         if (error == 0)

@@ -170,7 +170,7 @@ static bool has_change(const hook_change *changes, hook_change_kind kind)
 /* Makes the changes; what cannot be made refuses the command. False: it did. */
 static bool change_envelope(pair *p, const hook_change *changes)
 {
-    int error = draft_change(&p->watch->transaction->draft, changes);
+    int error = draft_change(&p->watch->transaction->draft, NULL, changes);
     if (error == 0)
         error = pair_add_recipients(p, changes);
     if (error == 0)

@@ -145,7 +145,7 @@ void peer_header_decided(peer *p, const smx_verdict *verdict, const hook_change 
 {
     smx_transaction *tx = p->transaction;
     if (body_passes(p, verdict)) {
-        int error = draft_change(&tx->draft, changes);
+        int error = draft_change(&tx->draft, NULL, changes);
         if (error != 0)
             body_failed(tx, error);
     }
@@ -161,7 +161,7 @@ void peer_body_decided(peer *p, const smx_verdict *verdict, const hook_change *c
 {
     smx_transaction *tx = p->transaction;
     if (body_passes(p, verdict)) {
-        int error = draft_change(&tx->draft, changes);
+        int error = draft_change(&tx->draft, NULL, changes);
         if (error != 0)
             body_failed(tx, error);
         else

@@ -1,6 +1,5 @@
 /* What the verdict of each phase means for the session: one function for each phase, and one for
  * what refuses a command. */
-#include "mail/envelope.h"
 #include "server/internal.h"
 #include "server/replies.h"
 
@@ -51,48 +50,38 @@ static void decided_auth(peer *p, const smx_verdict *verdict, const hook_change 
         peer_auth_decided(p, verdict);
 }
 
-/* A command of the envelope: true when it is to have its effect. */
-static bool envelope_passes(peer *p, smx_hook_phase phase, const smx_verdict *verdict)
+/* A command of the envelope has all of its effect or, when it is not answered with `reply`, none.
+ * `rcpt`: the recipient that it adds, or NULL. */
+static void envelope_decided(peer *p, smx_hook_phase phase, const smx_verdict *verdict,
+                             const smx_rcpt *rcpt, const hook_change *changes,
+                             const smx_reply *reply)
 {
     if (refused(p, phase, verdict))
-        return false;
-    if (verdict->kind == SMX_DISCARD)
-        p->transaction->discard = true;
-    return true;
-}
-
-static void envelope_changed(peer *p, const hook_change *changes, const smx_reply *reply)
-{
-    int error = draft_change(&p->transaction->draft, changes);
+        return;
+    int error = draft_change(&p->transaction->draft, rcpt, changes);
     if (error == SMX_E_NOMEM)
         reply = PEER_REPLY(NO_ROOM);
     else if (error != 0)
         reply = PEER_REPLY(LOCAL_ERROR);
+    else if (verdict->kind == SMX_DISCARD)
+        p->transaction->discard = true;
     peer_answer(p, reply);
 }
 
 static void decided_mail(peer *p, const smx_verdict *verdict, const hook_change *changes)
 {
-    if (envelope_passes(p, SMX_HOOK_MAIL, verdict))
-        envelope_changed(p, changes, PEER_REPLY(SENDER));
+    envelope_decided(p, SMX_HOOK_MAIL, verdict, NULL, changes, PEER_REPLY(SENDER));
 }
 
 static void decided_rcpt(peer *p, const smx_verdict *verdict, const hook_change *changes)
 {
-    smx_transaction *tx = p->transaction;
-    if (!envelope_passes(p, SMX_HOOK_RCPT, verdict))
-        return;
-    if (envelope_add_rcpt(&tx->draft.envelope, &tx->draft.memory, &tx->rcpt, &tx->draft.capacity) !=
-        0)
-        peer_answer(p, PEER_REPLY(NO_ROOM));
-    else
-        envelope_changed(p, changes, PEER_REPLY(RECIPIENT));
+    const smx_rcpt *rcpt = &p->transaction->rcpt;
+    envelope_decided(p, SMX_HOOK_RCPT, verdict, rcpt, changes, PEER_REPLY(RECIPIENT));
 }
 
 static void decided_data(peer *p, const smx_verdict *verdict, const hook_change *changes)
 {
-    if (envelope_passes(p, SMX_HOOK_DATA, verdict))
-        envelope_changed(p, changes, PEER_REPLY(DATA));
+    envelope_decided(p, SMX_HOOK_DATA, verdict, NULL, changes, PEER_REPLY(DATA));
 }
 
 /* The message as the hooks left it goes to the chain, unless nobody is to get it. */
@@ -126,7 +115,7 @@ static void decided_eom(peer *p, const smx_verdict *verdict, const hook_change *
         return;
     }
     tx->discard = tx->discard || verdict->kind == SMX_DISCARD;
-    int error = draft_change(&tx->draft, changes);
+    int error = draft_change(&tx->draft, NULL, changes);
     if (error == 0)
         error = replaced_body(tx, changes);
     if (error == 0)

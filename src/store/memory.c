@@ -247,7 +247,7 @@ static int memory_expire(void *db, uint64_t now_ms)
 
 const store_backend store_memory = {
     .scheme = "memory",
-    .form = "memory:",
+    .form = "memory",
     .check = memory_check,
     .open = memory_open,
     .close = memory_close,

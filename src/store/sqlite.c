@@ -141,7 +141,7 @@ static int sqlite_check(smx_slice rest, problem *p)
     if (rest.len > 0 && rest.data[0] == '/' && rest.data[rest.len - 1] != '/')
         return 0;
     return problem_set(p, SMX_E_SYNTAX,
-                       "`sqlite:` takes the whole path of a file, such as "
+                       "`sqlite:` takes the path of a file, such as "
                        "`sqlite:/var/lib/smtpmux/state.db`");
 }
 

@@ -156,10 +156,9 @@ static int store_find_backend(smx_slice url, const store_backend **backend, smx_
 {
     size_t colon = slice_find(url, ':');
     for (size_t i = 0; i < BACKEND_COUNT; i++) {
-        if (colon == url.len ||
-            !slice_equal(slice_to(url, colon), slice_of_text(BACKENDS[i]->scheme)))
+        if (!slice_equal(slice_to(url, colon), slice_of_text(BACKENDS[i]->scheme)))
             continue;
-        *rest = slice_from(url, colon + 1);
+        *rest = slice_from(url, colon < url.len ? colon + 1 : colon);
         *backend = BACKENDS[i];
         return BACKENDS[i]->check(*rest, p);
     }

@@ -13,7 +13,7 @@
 typedef struct store store;
 
 typedef struct store_options {
-    const char *url;           /* NULL: "memory:" */
+    const char *url;           /* NULL: "memory" */
     smx_log_fn *log;           /* told when requests begin to fail, and when they work again; on the
                                      store's thread; may be NULL */
     void *log_arg;             /* lives as long as the store */

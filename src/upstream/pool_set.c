@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "client/client_tls.h"
 #include "upstream/pool_internal.h"
 
 enum { TLS_FILES = 3 };
@@ -19,11 +20,12 @@ typedef struct pool_file {
     struct timespec changed;
 } pool_file;
 
-/* Reading the system's CAs takes long, so those who believe the same share it. */
+/* Those who believe and show the same share it, and the sessions that it remembers. */
 typedef struct pool_tls {
     list_node node;
     size_t shares;
-    pool_file files[TLS_FILES]; /* ca, cert, key */
+    pool_file files[TLS_FILES];   /* ca, cert, key */
+    tls_authorities *authorities; /* NULL: of `ca`, or read for this context alone */
     smx_client_tls *context;
 } pool_tls;
 
@@ -43,6 +45,7 @@ struct upstream_pool_set {
     void *log_arg;
     list entries;
     list contexts;
+    tls_authorities *authorities;
     bool cut;
     loop_turn_end ended;
     void (*closed)(void *arg);
@@ -82,18 +85,21 @@ static void set_release_tls(pool_tls *tls)
         return;
     list_remove(&tls->node);
     smx_client_tls_free(tls->context);
+    tls_authorities_free(tls->authorities);
     for (size_t i = 0; i < TLS_FILES; i++)
         free(tls->files[i].name);
     free(tls);
 }
 
-static int set_load_tls(upstream_pool_set *set, const pool_file *files, pool_tls **out, char *text)
+static int set_load_tls(upstream_pool_set *set, const pool_file *files,
+                        tls_authorities *authorities, pool_tls **out, problem *p)
 {
     pool_tls *tls = calloc(1, sizeof(*tls));
     if (tls == NULL)
         return SMX_E_NOMEM;
     int error = 0;
     tls->shares = 1;
+    tls->authorities = tls_authorities_share(authorities);
     list_append(&set->contexts, &tls->node);
     for (size_t i = 0; i < TLS_FILES && error == 0; i++) {
         tls->files[i] = files[i];
@@ -102,9 +108,9 @@ static int set_load_tls(upstream_pool_set *set, const pool_file *files, pool_tls
         if (files[i].name != NULL && tls->files[i].name == NULL)
             error = SMX_E_NOMEM;
     }
+    const tls_client_options options = {files[0].name, files[1].name, files[2].name, authorities};
     if (error == 0)
-        error =
-            smx_client_tls_new(files[0].name, files[1].name, files[2].name, &tls->context, text);
+        error = client_tls_new(&options, &tls->context, p);
     if (error != 0) {
         set_release_tls(tls);
         return error;
@@ -118,12 +124,13 @@ static int set_find_tls(upstream_pool_set *set, const upstream_options *o, pool_
 {
     pool_file files[TLS_FILES];
     problem cause = {0};
+    tls_authorities *authorities = o->ca_file == NULL ? set->authorities : NULL;
     set_look_at(&files[0], o->ca_file);
     set_look_at(&files[1], o->cert_file);
     set_look_at(&files[2], o->key_file);
     for (list_node *n = set->contexts.first; n != NULL; n = n->next) {
         pool_tls *known = list_member(n, pool_tls, node);
-        bool same = true;
+        bool same = known->authorities == authorities;
         for (size_t i = 0; i < TLS_FILES; i++)
             same = same && set_same_file(&known->files[i], &files[i]);
         if (same) {
@@ -132,7 +139,7 @@ static int set_find_tls(upstream_pool_set *set, const upstream_options *o, pool_
             return 0;
         }
     }
-    int error = set_load_tls(set, files, tls, cause.text);
+    int error = set_load_tls(set, files, authorities, tls, &cause);
     if (error != 0)
         return problem_set(p, error, "upstreams.%s: %.400s", o->name,
                            cause.text[0] != '\0' ? cause.text : smx_error_text(error));
@@ -300,6 +307,13 @@ int upstream_pool_set_new(smx_loop *loop, smx_log_fn *log, void *log_arg, upstre
     return 0;
 }
 
+void upstream_pool_set_believe(upstream_pool_set *set, tls_authorities *authorities)
+{
+    tls_authorities *old = set->authorities;
+    set->authorities = tls_authorities_share(authorities);
+    tls_authorities_free(old);
+}
+
 size_t upstream_pool_set_count(const upstream_pool_set *set)
 {
     return set->entries.count;
@@ -324,8 +338,12 @@ void upstream_pool_set_free(upstream_pool_set *set)
     if (set == NULL)
         return;
     loop_cancel_turn_end(&set->ended);
-    while (set->entries.first != NULL)
-        set_free_entry(list_member(set->entries.first, pool_entry, node));
+    list_node *next;
+    for (list_node *n = set->entries.first; n != NULL; n = next) {
+        next = n->next;
+        set_free_entry(list_member(n, pool_entry, node));
+    }
+    tls_authorities_free(set->authorities);
     free(set);
 }
 

@@ -8,6 +8,7 @@
 #ifndef UPSTREAM_POOL_SET_H
 #define UPSTREAM_POOL_SET_H
 
+#include "net/tls.h"
 #include "upstream/pool.h"
 
 typedef struct upstream_pool_set upstream_pool_set;
@@ -22,6 +23,10 @@ typedef struct upstream_hold {
 /* SMX_E_NOMEM. */
 SMX_MUST_USE int upstream_pool_set_new(smx_loop *loop, smx_log_fn *log, void *log_arg,
                                        upstream_pool_set **set);
+
+/* Whom pools believe that are acquired from now on without a `ca`: it is a part of their key. NULL, as
+ * in the beginning: the system's CAs, which every TLS context reads for itself. */
+void upstream_pool_set_believe(upstream_pool_set *set, tls_authorities *authorities);
 
 /* A share of the pool with this key, made if there is none. Sets with TLS files that cannot be loaded
  * say so in the problem. `hostname` belongs to the hold, as the options' strings do. */

@@ -82,7 +82,8 @@ const char *upstream_name(const upstream *u);
 void upstream_configure(upstream *u, const upstream_options *options);
 
 /* A share of the tokens of these credentials, the same for all who ask with the same ones: tokens, and
- * refresh tokens that were replaced, outlive a reload. The log must outlive the record. */
+ * refresh tokens that were replaced, outlive a reload, and those of the credentials in force (that is,
+ * of upstream_configure) one that is given up. The log must outlive the record. */
 SMX_MUST_USE int upstream_share_oauth2(upstream *u, const upstream_options *options,
                                        smx_log_fn *log, void *log_arg, oauth2 **o);
 
@@ -165,8 +166,9 @@ SMX_MUST_USE bool upstream_probe_claim(upstream *u, uint64_t now);
 
 /* How it stands, for selectors, explain, the API and metrics. Asks for nothing. */
 typedef struct upstream_status {
-    upstream_usable usable; /* as admission would say */
+    upstream_usable usable; /* as admission would say of a message with one recipient */
     uint64_t until;
+    char why[QUOTA_TEXT]; /* of the quota's refusals, as in an admission */
     bool is_suspended;
     uint64_t suspended_until;
     breaker_state breaker;

@@ -46,16 +46,22 @@ int upstream_url_parse(smx_slice url, upstream_options *options, char **host, pr
 {
     endpoint e = {0};
     const url_scheme *scheme = url_find_scheme(url);
+    bool is_bare = slice_find(url, '/') == url.len && slice_find(url, '@') == url.len;
     if (scheme == NULL)
         return problem_set(p, SMX_E_SYNTAX,
                            "expected a URL that begins with smtp://, smtp+tls://, smtp+notls://, "
-                           "smtps://, lmtp://, smtp+unix: or lmtp+unix:");
+                           "smtps://, lmtp://, smtp+unix: or lmtp+unix:%s%.*s",
+                           is_bare ? ", such as smtp+tls://" : "",
+                           (int)(is_bare && url.len < 200 ? url.len : 0), url.data);
     smx_slice place = slice_from(url, strlen(scheme->prefix));
     if (slice_find(place, '@') < place.len)
         return problem_set(p, SMX_E_SYNTAX,
                            "a URL bears no credentials: use the keys `user` and `pass`");
     if (place.len > 0 && scheme->port != 0 && place.data[place.len - 1] == '/')
         place.len--;
+    if (place.len == 0 && scheme->port != 0)
+        return problem_set(p, SMX_E_SYNTAX, "the host is missing, as in %ssmtp.example.com",
+                           scheme->prefix);
     int error = url_parse_place(place, scheme, &e, p);
     if (error != 0)
         return error;

@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -24,8 +25,8 @@ class UnixConnection(http.client.HTTPConnection):
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)  # waits for room in the queue: with a timeout it would not
         self.sock.settimeout(SECONDS)
-        self.sock.connect(self.path)
 
 
 class Door:
@@ -171,6 +172,13 @@ def test_explain__is_answered_from_what_runs(door):
     usable = {one["name"]: one["usable"] for one in value["upstreams"]}
     assert usable == {"p0": False, "p1": True}
     assert door.post("/api/explain", {"user": "nobody"})[0] in (400, 404)
+
+
+def test_explain__a_field_that_is_quoted_in_part_is_told(door):
+    """The quotation ends within a character, and JSON knows whole ones only."""
+    status, value = door.post("/api/explain", {"user": APP, "from": "a@example.com", "to": ["b@example.org"],
+                                               "headers": ["x" + "\u00e9" * 60]})
+    assert status == 400 and "is no field" in value["error"]
 
 
 def test_test__tells_each_step_and_sends_nothing(stage, tmp_path):
@@ -358,6 +366,38 @@ def test_reload_and_check_live(door):
     done = verb(door, "reload", config=False)
     assert done.returncode == 78 and "usres" in done.stderr
     door.mux.path.write_text(text)
+
+
+def test_verbs__need_only_the_door_of_the_file(door):
+    """The daemon has its secrets; the shell has none of them."""
+    path = door.mux.path
+    path.write_text(json.dumps({**json.loads(path.read_text()), "temp_dir": "${SMX_TEST_UNSET}"}))
+    assert verb(door, "check").returncode == 78
+    assert verb(door, "upstream", "list").returncode == 0
+    live = verb(door, "check", "--live")
+    assert live.returncode == 65 and "NOT what" in live.stdout and live.stderr == ""
+    told = verb(door, "explain", "--live", "--user", APP, "--from", "a@example.com", "--to",
+                "b@example.org")
+    assert told.returncode == 0 and "p0: usable" in told.stdout
+    done = verb(door, "reload")  # the daemon's environment lacks it too, and it is the one to say so
+    assert done.returncode == 78 and "`SMX_TEST_UNSET` is not set" in done.stderr
+
+
+def test_full_quota__everybody_says_so(stage, tmp_path):
+    provider = stage.provider()
+    door = Door(serve(stage, tmp_path, [{"url": provider.url, "limits": ["1/day"]}]))
+    assert submit(door.mux).code == 250
+    listed = verb(door, "upstream", "list").stdout.splitlines()[1]
+    assert re.match(r"p0 +quota full 2[34]h[0-9]{2}m ", listed)
+    one = door.upstream()
+    assert (one["usable"], one["state"], one["detail"]) == (False, "full", "1/day")
+    assert 86_000_000 < one["wait_ms"] < 90_000_000
+    assert 'smtpmux_upstream_usable{upstream="p0"} 0' in door.get("/metrics")
+    status, _, text = door.ask("/readyz")
+    assert status == 503 and "p0: full: 1/day" in text
+    told = verb(door, "explain", "--live", "--user", APP, "--from", "a@example.com", "--to",
+                "b@example.org").stdout
+    assert "1/day" in told and "p0: skipped" in told
 
 
 def test_verbs__without_a_daemon_they_say_so(door):

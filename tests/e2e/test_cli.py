@@ -61,6 +61,13 @@ def test_cli__an_unknown_verb_is_answered_with_the_nearest():
     assert "did you mean" not in cli.run("zzzzz").stderr
 
 
+@pytest.mark.parametrize("verb", ["send", "sendmail", "queue", "top", "lua", "dkim", "proxy", "trace"])
+def test_cli__a_verb_that_is_to_come_is_not_another_one(verb):
+    done = cli.run(verb)
+    assert done.returncode == 64
+    assert f"`{verb}` is not in this version" in done.stderr and "did you mean" not in done.stderr
+
+
 def test_cli__an_unknown_option_is_a_usage_error_on_every_verb():
     for verb in verbs():
         done = cli.run(verb, "--no-such-option")

@@ -34,6 +34,7 @@ def test_repeat__of_what_was_taken_gets_its_reply_and_no_second_copy(stage):
     lines = mux.wait("message", 2)
     assert [(line["outcome"], line["attempts"], line["upstream"]) for line in lines] == [
         ("delivered", "1", "p0"), ("delivered", "0", "p0")]
+    assert [line["route"] for line in lines] == ["user", "user"]
 
 
 @pytest.mark.parametrize("other", [
@@ -46,6 +47,17 @@ def test_another_message__is_no_repeat(stage, other):
     assert send_one(mux.port(), **{"data": mail()}).code == 250
     assert send_one(mux.port(), **{"data": mail(), **other}).code == 250
     assert held(provider) == [2]
+
+
+@pytest.mark.parametrize("field", [b"", b"Message-ID:  \r\n"], ids=["absent", "empty"])
+def test_without_a_message_id__the_header_section_counts(stage, field):
+    """Two messages with the same body, of which the second would else be lost."""
+    provider = stage.provider()
+    mux = with_window(stage, [provider])
+    for subject, copies in (b"one", 1), (b"two", 2), (b"one", 2):
+        data = field + b"Subject: " + subject + b"\r\n\r\nthe body\r\n"
+        assert send_one(mux.port(), data=data).code == 250
+        assert held(provider) == [copies]
 
 
 def test_recipients__in_another_order_are_the_same(stage):

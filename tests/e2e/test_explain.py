@@ -72,6 +72,16 @@ def test_explain__the_replies_are_those_that_are_given(daemon, sender, to):
         (reply.code, reply.enhanced) for reply in given]
 
 
+def test_explain__a_from_field_is_judged_as_allow_from_does(daemon):
+    for sender, code in ("eve@example.net", 550), (SENDER, None):
+        field = f"From: Ann <{sender}>"
+        told = [one["code"] for one in answer(daemon.path, "--header", field)["replies"]
+                if one["to"] == "the message"]
+        assert told == ([code] if code else [])
+        assert send_one(daemon.port(), f"{field}\r\n\r\nbody\r\n".encode(), sender=SENDER,
+                        recipients=["bob@example.org"]).code == (code or 250)
+
+
 def test_explain__what_is_not_told_is_said(daemon):
     told = answer(daemon.path, "--time", "2026-01-05 00:00")
     assert told["depends"] and told["route"] == "user"

@@ -42,6 +42,17 @@ def test_probe__closes_an_open_breaker_without_a_message(stage):
     assert len(provider.taken) == 1
 
 
+def test_probe__comes_when_the_breakers_pause_is_over(stage):
+    """Long before `probe` has passed; whatever opened the breaker, and as often as it is opened again."""
+    down = "421 4.3.2 going down"
+    provider, good = stage.provider({"banner": [down, down, down, None]}), stage.provider()
+    mux = stage.mux([{**probed(provider, breaker=breaker(1, "500ms", "1s")), "probe": "1h"}, good], workers=4)
+    assert send_one(mux.port()).code == 250
+    assert mux.wait("breaker_closed", seconds=10)["upstream"] == "p0"
+    assert len(mux.find("breaker_opened")) == 3
+    assert provider.connections == 4 and not provider.messages and len(good.taken) == 1
+
+
 def test_probe__failures_alone_open_the_breaker(stage):
     provider = stage.provider({"banner": "421 4.3.2 going down"})
     mux = stage.mux([probed(provider, breaker=breaker(2, LONG))])

@@ -6,10 +6,11 @@ import os
 import signal
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
-from certificates import client_context
+from certificates import client_context, server_context
 from harness import APP, make_config, wait_until
 from wire import Closed, Wire, message, send_one, stuffed
 
@@ -226,6 +227,22 @@ def test_reload__another_certificate(stage, certificates):
                 assert subject(wire.secure(context, starttls=False).greet()) == "elsewhere.test"
         assert subject(old) == "good"
         assert old.submit(message()).code == 250
+
+
+def test_reload__the_systems_cas_are_read_again_if_they_changed(stage, certificates, tmp_path, monkeypatch):
+    system = tmp_path / "system.pem"
+    system.write_text("")
+    monkeypatch.setenv("SSL_CERT_FILE", str(system))
+    provider = stage.provider(tls="implicit", context=server_context(certificates.good))
+    mux = stage.mux([provider], workers=1)
+    assert send_one(mux.port()).code == 451
+    system.write_bytes(Path(certificates.ca).read_bytes())
+    reload(mux)
+    assert send_one(mux.port()).code == 250
+    sessions = len(provider.sessions)
+    reload(mux)  # they are the same: the connection stays
+    assert send_one(mux.port()).code == 250
+    assert len(provider.sessions) == sessions
 
 
 def test_reload__the_log_follows(stage):

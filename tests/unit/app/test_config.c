@@ -149,7 +149,7 @@ static void app_config__absent_keys_have_their_defaults(void **state)
     assert_true(strlen(c->hostname) > 0);
     assert_int_equal(c->threads, 32);
     assert_int_equal(c->drain_timeout_ms, 30000);
-    assert_string_equal(c->store, "memory:");
+    assert_string_equal(c->store, "memory");
     assert_int_equal(c->log.level, SMX_LOG_INFO);
     assert_int_equal(c->listeners[0].smtp.auth, SMX_AUTH_REQUIRED);
     assert_int_equal(c->listeners[0].smtp.max_size, 25 << 20);
@@ -308,7 +308,8 @@ static void app_config__problems_come_in_the_order_of_the_file(void **state)
     assert_problems("users: [{email: u, upstreams: [x]}]\nlisteners: [{listen: '127.0.0.1:1'}]\n"
                     "wrkers: 1\n",
                     "1:10: warning: `u` has no password and stands in no `trust`, so cannot send\n"
-                    "1:32: no upstream is called `x`\n"
+                    "1:32: no upstream is called `x`: add to the file `upstreams: {x: {url: "
+                    "\"smtp+tls://smtp.example.com:587\"}}`\n"
                     "2:14: nobody may send here: set `tls` and `certificates` so that users can "
                     "sign in, or `allow_insecure_auth: true` where nobody can listen in, or name "
                     "the clients that need not sign in with `trust`\n"

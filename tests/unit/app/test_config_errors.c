@@ -26,7 +26,7 @@ static const mistake MISTAKES[] = {
     {"nothing_there", "hostname: a.example\n",
      " this file needs the key `listeners`: where clients connect, such as [{listen: "
      "\"127.0.0.1:2525\", allow_insecure_auth: true}]\n"
-     "1:1: this file needs the key `users`: who may send, and through which upstreams\n"},
+     " this file needs the key `users`: who may send, and through which upstreams\n"},
     {"empty_lists", "listeners: []\nusers: []\n",
      "1:1: `listeners` is empty, so nobody can connect\n"
      "2:1: `users` is empty, so nobody may send\n"},
@@ -39,7 +39,8 @@ static const mistake MISTAKES[] = {
      "2:1: the key `workers` stands here twice\n"},
     {"key_without_value", "workers:\n" LISTENERS UPSTREAMS USERS,
      "1:1: `workers` has no value; leave the key out to have its default\n"},
-    {"required_key_without_value", LISTENERS UPSTREAMS "users:\n", "3:1: `users` has no value\n"},
+    {"required_key_without_value", LISTENERS UPSTREAMS "users:\n",
+     "3:1: `users` has no value: the lines that belong to it are indented\n"},
     {"admin_on_tcp_without_a_token",
      "admin: {listen: '127.0.0.1:8025'}\n" LISTENERS UPSTREAMS USERS,
      "1:17: `127.0.0.1:8025` can be reached by others, so `admin` needs a `token` or `token_file` "
@@ -87,7 +88,104 @@ static const mistake MISTAKES[] = {
      LISTENERS UPSTREAMS "users: [{email: u, password: ${P}, upstreams: [one]}]\n",
      "3:31: missing comma in flow mapping; a value with ${NAME} between { } or [ ] needs quotes\n"},
     {"unknown_alias", "hostname: *nobody\n" LISTENERS UPSTREAMS USERS,
-     "1:11: this alias names an anchor that does not exist\n"},
+     "1:11: this alias names an anchor that does not exist; a value that begins with `*` needs "
+     "quotes\n"},
+    /* what newcomers write */
+    {"tab", "listeners:\n\t- listen: x\n",
+     "2:1: tab character may not be used as indentation; indent with spaces\n"},
+    {"unclosed_mapping", "listeners:\n  - {listen: x\nusers: []\n",
+     "3:6: missing comma in flow mapping; or a `}` is missing before here\n"},
+    {"at_sign", "hostname: @x\n",
+     "1:11: plain scalar cannot start with '@'; a value that begins so needs quotes\n"},
+    {"second_colon", "store: memory:\n",
+     "1:14: invalid nested block mapping on the same line; a value with `: ` in it, or `:` at its "
+     "end, needs quotes\n"},
+    {"address_in_brackets", "listeners:\n  - listen: [::]:587\n",
+     "2:17: invalid value after mapping; a value that begins with `[` or `{` needs quotes\n"},
+    {"unlike_indentation", "listeners:\n  - listen: x\n  auth: off\n",
+     "3:3: invalid scalar at the end of block sequence; keys that belong together begin in the same "
+     "column\n"},
+    {"unclosed_quote", "hostname: \"x\nusers: []\n",
+     "1:11: wrongly indented double-quoted scalar; is its closing quote missing?\n"},
+    {"singular_keys", "listener: []\nupstream: {}\nuser: []\n",
+     "1:1: unknown key `listener` in this file; did you mean `listeners`?\n"
+     "2:1: unknown key `upstream` in this file; did you mean `upstreams`?\n"
+     "3:1: unknown key `user` in this file; did you mean `users`?\n"},
+    {"keys_of_other_programs",
+     LISTENERS "upstreams: {one: {host: x, username: a, password: b, tls: on}}\n"
+               "users: [{username: u, pass: p, upstream: one}]\n",
+     "2:19: unknown key `host` in this upstream; write `url`: scheme, host and port, such as "
+     "`smtp+tls://smtp.example.com:587`\n"
+     "2:28: unknown key `username` in this upstream; write `user`: the name to sign in with\n"
+     "2:41: unknown key `password` in this upstream; write `pass`: its password\n"
+     "2:54: unknown key `tls` in this upstream; write `url`: scheme, host and port, such as "
+     "`smtp+tls://smtp.example.com:587`\n"
+     "3:10: unknown key `username` in this user; write `email`: the name to sign in with\n"
+     "3:23: unknown key `pass` in this user; write `password`: clear text, a crypt(3) hash, or "
+     "SCRAM-SHA-256$...; `smtpmux passwd` makes the latter\n"
+     "3:32: unknown key `upstream` in this user; did you mean `upstreams`?\n"},
+    {"password_of_another_name_is_one", UP("user: a, password: b"),
+     "2:55: unknown key `password` in this upstream; write `pass`: its password\n"},
+    {"no_password", UP("user: a, pass: "),
+     "2:55: `pass` has no value: put the secret here, as ${NAME} from the environment, or into a "
+     "file that `pass_file` names\n"},
+    {"users_by_name", LISTENERS UPSTREAMS "users: {vault@example.com: {password: p}}\n",
+     "3:1: `users` is a list: each user begins with `- `, as in `- email: ...`\n"},
+    {"listeners_by_name", "listeners: {smtp: {listen: '127.0.0.1:0'}}\n" UPSTREAMS USERS,
+     "1:1: `listeners` is a list: each listener begins with `- `, as in `- listen: ...`\n"},
+    {"keys_where_names_stand",
+     LISTENERS "upstreams:\n  one:\n    url: 'smtp://127.0.0.1:1'\n  pass: x\n" USERS,
+     "5:3: `pass` stands where the names of upstreams stand: indent it, so that it belongs to one "
+     "of them\n"},
+    {"no_space_behind_a_colon", LISTENERS "upstreams:\n  one:\n    url:smtp://x.example\n" USERS,
+     "4:5: expected the keys of this upstream (`name: value`), found a value; each has a line, and "
+     "a space behind its colon\n"},
+    {"no_upstreams_at_all", LISTENERS USERS,
+     "2:45: no upstream is called `one`: add to the file `upstreams: {one: {url: "
+     "\"smtp+tls://smtp.example.com:587\"}}`\n"},
+    {"an_upstream_of_no_list",
+     LISTENERS UPSTREAMS "users: [{email: u, password: p, upstreams: zzz}]\n",
+     "3:44: no upstream is called `zzz`: the key `upstreams` of the file lists them\n"},
+    {"url_without_a_scheme", LISTENERS "upstreams: {one: {url: 'a.example:587'}}\n" USERS,
+     "2:24: expected a URL that begins with smtp://, smtp+tls://, smtp+notls://, smtps://, lmtp://, "
+     "smtp+unix: or lmtp+unix:, such as smtp+tls://a.example:587\n"},
+    {"url_without_a_host", LISTENERS "upstreams: {one: {url: 'smtps://'}}\n" USERS,
+     "2:24: the host is missing, as in smtps://smtp.example.com\n"},
+    {"listen_on_a_port_alone",
+     "listeners: [{listen: 2525, allow_insecure_auth: true}]\n" UPSTREAMS USERS,
+     "1:22: `2525` says no address: 127.0.0.1:2525 is for this machine alone, 0.0.0.0:2525 for all "
+     "who can reach it\n"},
+    {"listen_on_a_star",
+     "listeners: [{listen: '*:25', allow_insecure_auth: true}]\n" UPSTREAMS USERS,
+     "1:22: `*:25` says no address: 127.0.0.1:25 is for this machine alone, 0.0.0.0:25 for all who "
+     "can reach it\n"},
+    {"dkim_is_later", "dkim: {}\n" LISTENERS UPSTREAMS USERS,
+     "1:1: `dkim` is not in this version\n"},
+    /* what follows from a value that was told is not told */
+    {"unset_user_is_told_alone", UP("user: \"${SMX_TEST_UNSET}\", pass: p"),
+     "2:52: the environment variable `SMX_TEST_UNSET` is not set\n"},
+    {"unset_refresh_token_is_told_alone",
+     UP("user: a, " OAUTH2("refresh_token: \"${SMX_TEST_UNSET}\"")),
+     "2:119: the environment variable `SMX_TEST_UNSET` is not set\n"},
+    {"unset_rewrite_from_is_told_alone", UP("rewrite_from: \"${SMX_TEST_UNSET}\", reply_to: add"),
+     "2:60: the environment variable `SMX_TEST_UNSET` is not set\n"},
+    {"unset_tls_is_told_alone", LISTENER("tls: \"${SMX_TEST_UNSET}\", auth: required"),
+     "1:42: the environment variable `SMX_TEST_UNSET` is not set\n"},
+    {"unset_token_is_told_alone",
+     "admin: {listen: '127.0.0.1:8025', token: \"${SMX_TEST_UNSET}\"}\n" LISTENERS UPSTREAMS USERS,
+     "1:42: the environment variable `SMX_TEST_UNSET` is not set\n"},
+    {"unset_name_of_an_upstream_is_told_alone",
+     LISTENERS UPSTREAMS "users: [{email: u, password: p, upstreams: \"${SMX_TEST_UNSET}\"}]\n",
+     "3:44: the environment variable `SMX_TEST_UNSET` is not set\n"},
+    {"unset_name_of_a_trusted_user_is_told_alone",
+     "listeners: [{listen: '127.0.0.1:0', trust: {10.0.0.1: u}}]\n" UPSTREAMS
+     "users: [{email: \"${SMX_TEST_UNSET}\", upstreams: [one]}]\n",
+     "3:17: the environment variable `SMX_TEST_UNSET` is not set\n"},
+    {"upstreams_without_value_are_told_alone", LISTENERS "upstreams:\n" USERS,
+     "2:1: `upstreams` has no value: the lines that belong to it are indented\n"},
+    {"listeners_without_value_are_told_alone", "listeners:\n" UPSTREAMS USERS,
+     "1:1: `listeners` has no value: the lines that belong to it are indented\n"},
+    {"empty_source_is_told_alone", UP("source: ''"), "2:54: `source` is empty\n"},
     /* listeners */
     {"listener_is_no_mapping", "listeners: [a]\n" UPSTREAMS USERS,
      "1:13: expected the keys of this listener (`name: value`), found a value\n"},
@@ -136,8 +234,7 @@ static const mistake MISTAKES[] = {
      "3:6: listeners[0] has this address already: `[::1]:25`\n"},
     /* upstreams */
     {"upstreams_are_a_list", LISTENERS "upstreams: [a]\n" USERS,
-     "2:1: expected a mapping of names to upstreams, such as {ses: {url: ...}}, found a list\n"
-     "3:45: no upstream is called `one`\n"},
+     "2:1: expected a mapping of names to upstreams, such as {ses: {url: ...}}, found a list\n"},
     {"upstream_without_url", LISTENERS "upstreams: {one: {user: a, pass: b}}\n" USERS,
      "2:13: this upstream needs the key `url`: scheme, host and port, such as "
      "`smtp+tls://smtp.example.com:587`\n"},
@@ -257,9 +354,9 @@ static const mistake MISTAKES[] = {
     {"limits_that_count_the_same", UP("limits: [5/day, 9/s, 7 messages/24h]"),
      "2:67: `7 messages/24h` counts the same as `5/day`: write one of them\n"},
     {"store_of_another_kind", "store: redis:x\n" LISTENERS UPSTREAMS USERS,
-     "1:8: `redis:x` is no store: write `sqlite:/path/of/a/file` or `memory:`\n"},
-    {"store_without_a_path", "store: 'sqlite:state.db'\n" LISTENERS UPSTREAMS USERS,
-     "1:8: `sqlite:` takes the whole path of a file, such as "
+     "1:8: `redis:x` is no store: write `sqlite:/path/of/a/file` or `memory`\n"},
+    {"store_without_a_path", "store: 'sqlite:'\n" LISTENERS UPSTREAMS USERS,
+     "1:8: `sqlite:` takes the path of a file, such as "
      "`sqlite:/var/lib/smtpmux/state.db`\n"},
     {"store_of_a_cluster_is_later", "store: 'postgresql://db/x'\n" LISTENERS UPSTREAMS USERS,
      "1:8: a store in PostgreSQL is not in this version: write `sqlite:/path/of/a/file`\n"},

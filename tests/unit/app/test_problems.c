@@ -42,6 +42,10 @@ static void app_problems__secrets_are_masked(void **state)
     (void)state;
     assert_shown("  password: ^sesame\n", "f:1:13: wrong\n      password: ********\n"
                                           "                ^\n");
+    assert_shown("  url: ^smtps://joe:sesame@x.example\n",
+                 "f:1:8: wrong\n      url: smtps://********@x.example\n           ^\n");
+    assert_shown("  url: ^smtp://x.example/ # a@b\n",
+                 "f:1:8: wrong\n      url: smtp://x.example/ # a@b\n           ^\n");
     assert_shown("  password: ses^ame\n", "f:1:16: wrong\n      password: ********\n"
                                           "                ^\n");
     assert_shown(

@@ -2,6 +2,7 @@
  * them. */
 #include "test_app.h"
 
+#include <limits.h>
 #include <unistd.h>
 
 #include "app/profiles.h"
@@ -212,8 +213,8 @@ static void app_profiles__a_name_that_is_none_is_told_with_its_neighbour(void **
                     "your own is named by its path, such as ./zzzzzz.yaml\n");
     assert_problems(UP("profile: [ses]"), "2:48: expected a profile such as `ses`, or the path of "
                                           "a file, found a list\n");
-    assert_problems(UP("profile: ./there/is/none.yaml"),
-                    "2:57: ./there/is/none.yaml: cannot be read: No such file or directory\n");
+    assert_problems(UP("profile: /there/is/none.yaml"),
+                    "2:57: /there/is/none.yaml: cannot be read: No such file or directory\n");
 }
 
 static void app_profiles__an_extension_that_is_none_is_told(void **state)
@@ -285,6 +286,9 @@ static void app_profiles__what_is_wrong_in_it_is_told_with_its_own_place(void **
          ":3:17: expected an extended regular expression, found `(`: Unmatched ( or \\(\n"},
         {HEAD "quotas: [{limit: 'lots/day', source: y}]\n",
          ":3:18: `lots` is no number: a limit is written `N [messages|recipients]/window [calendar [ZONE]]`, such as `500 recipients/day`\n"},
+        {HEAD "quotas: [{limit: 5/day, source: y}, {limit: 5/day, plan: p, source: y}, "
+              "{limit: 7/24h, source: y}]\n",
+         ":3:81: `7/24h` counts the same as `5/day`: write one of them\n"},
         {HEAD "replies: [{reply: '250', action: next, source: y}]\n",
          ":3:19: expected a pattern such as `454 4.7.0 *throttl*`, which begins with a code of 4 "
          "or 5 and two more digits or x, found `250`\n"},
@@ -303,9 +307,12 @@ static void app_profiles__what_is_wrong_in_it_is_told_with_its_own_place(void **
     };
     for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
         char path[PATH_CAPACITY];
-        char expected[1024];
+        char here[PATH_MAX];
+        char expected[PATH_MAX + 1024];
         char *text = own_profile(path, CASES[i].text);
-        (void)snprintf(expected, sizeof(expected), "2:57: %s%s", path, CASES[i].told);
+        assert_non_null(getcwd(here, sizeof(here)));
+        (void)snprintf(expected, sizeof(expected), "2:57: %s/%s%s", here, path + strlen("./"),
+                       CASES[i].told);
         char *found = problems_of(text);
         assert_int_equal(unlink(path), 0);
         assert_string_equal(found, expected);

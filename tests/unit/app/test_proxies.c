@@ -116,7 +116,7 @@ static const struct {
                          "smtp://mail.example.net:25\n"},
     {PROXY("upstream: mail"),
      "1:60: expected a URL that begins with smtp://, smtp+tls://, smtp+notls://, smtps://, "
-     "lmtp://, smtp+unix: or lmtp+unix:\n"},
+     "lmtp://, smtp+unix: or lmtp+unix:, such as smtp+tls://mail\n"},
     {PROXY("upstream: [a]"),
      "1:50: expected the keys of this mapping `upstream` of a listener (`name: value`), found a "
      "list\n"},

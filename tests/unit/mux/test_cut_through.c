@@ -12,6 +12,7 @@
 #include "app/sink.h"
 #include "base/clock.h"
 #include "mux/delivery.h"
+#include "mux/match.h"
 
 typedef struct site {
     smx_loop *loop;
@@ -25,6 +26,7 @@ typedef struct site {
     upstream_options upstream;
     mux_choice choices[2]; /* the same one twice */
     mux_user_options user;
+    mux_route_options route; /* its name NULL: there is none */
     mux_options options;
     mux_state *state;
     mux *mux;
@@ -44,6 +46,7 @@ typedef struct site {
     smx_submission submission;
     size_t results;
     uint16_t code;
+    uint16_t recipient_codes[2];
 } site;
 
 static void site_on_tick(uv_timer_t *timer)
@@ -77,7 +80,13 @@ static void site_on_message(void *arg, const sink_record *record)
                         slice_equal(body, SMX_SLICE("\r\nanother body\r\n"));
 }
 
-static int site_setup(void **state)
+static const mux_pattern example_net[] = {{.text = SMX_SLICE("example.net")}};
+static const mux_condition to_net = {
+    .word = MUX_WORD_RCPT_DOMAIN, .patterns = example_net, .pattern_count = 1};
+static const mux_match match_net = {&to_net, 1};
+
+/* `route`: the name of a route to example.net, or NULL. */
+static int site_make(void **state, const char *route)
 {
     problem p = {0};
     site *s = calloc(1, sizeof(*s));
@@ -104,7 +113,10 @@ static int site_setup(void **state)
                                .upstreams = &s->upstream,
                                .upstream_count = 1,
                                .users = &s->user,
-                               .user_count = 1};
+                               .user_count = 1,
+                               .routes = &s->route,
+                               .route_count = route != NULL};
+    s->route = (mux_route_options){.name = route, .match = &match_net, .plan = s->user.plan};
     assert_int_equal(mux_state_new(NULL, &s->state), 0);
     assert_int_equal(mux_new(&s->options, s->state, &s->mux), 0);
     assert_int_equal(mux_worker_new(s->mux, s->loop, NULL, NULL, &s->worker, &p), 0);
@@ -117,6 +129,16 @@ static int site_setup(void **state)
     s->submission = (smx_submission){.envelope = &s->envelope,
                                      .header = SMX_SLICE("Subject: x\r\n\r\nbody\r\n")};
     return 0;
+}
+
+static int site_setup(void **state)
+{
+    return site_make(state, NULL);
+}
+
+static int site_setup_with_route(void **state)
+{
+    return site_make(state, "user");
 }
 
 /* With the hook and the middleware as they are now. */
@@ -212,9 +234,17 @@ static void site_on_closed(void *arg, smx_client *client, const smx_client_resul
     s->client = NULL;
 }
 
+static void site_on_recipient(void *arg, smx_client *client, size_t index, const smx_reply *reply)
+{
+    site *s = arg;
+    (void)client;
+    s->recipient_codes[index] = reply->code;
+}
+
 static void site_begin(site *s)
 {
-    static const smx_client_handler handler = {site_on_ready, site_on_result, site_on_closed, NULL};
+    static const smx_client_handler handler = {site_on_ready, site_on_result, site_on_closed,
+                                               site_on_recipient};
     assert_int_equal(smx_client_new(s->loop, &s->client_options, &handler, s, &s->client), 0);
 }
 
@@ -413,6 +443,24 @@ static void cut_through__what_a_hook_discards_has_no_dot(void **state)
     }
 }
 
+/* The upstream that refuses the first one is the user's own, not that of a route of this name. */
+static void cut_through__behind_a_refused_one_a_route_named_user_is_another_route(void **state)
+{
+    site *s = *state;
+    problem p = {0};
+    sink_faults faults = {0};
+    smx_rcpt both[2] = {s->recipient};
+    assert_int_equal(smx_mailbox_parse(SMX_SLICE("bob@example.net"), 0, &both[1].path), 0);
+    s->envelope.recipients = both;
+    s->envelope.recipient_count = 2;
+    s->submission.stage = SMX_SUBMISSION_DATA;
+    assert_int_equal(sink_faults_add(&faults, SMX_SLICE("rcpt:550"), &p), 0);
+    sink_set_faults(s->sink, &faults);
+    site_send(s);
+    assert_int_equal(s->recipient_codes[0], 550);
+    assert_int_equal(s->recipient_codes[1], 452);
+}
+
 /* ---- the end ---- */
 
 /* The server is gone with its sessions, then the drain's time is over. */
@@ -443,6 +491,9 @@ int main(void)
         cmocka_unit_test(cut_through__a_field_that_a_hook_adds_is_in_the_only_attempt),
         CUT_TEST(cut_through__a_recipient_that_a_hook_adds_gets_it_after_data),
         CUT_TEST(cut_through__a_body_that_a_hook_replaces_at_the_end_is_sent),
+        cmocka_unit_test_setup_teardown(
+            cut_through__behind_a_refused_one_a_route_named_user_is_another_route,
+            site_setup_with_route, site_teardown),
         CUT_TEST(cut_through__a_message_that_was_refused_within_is_tried_no_more),
         CUT_TEST(cut_through__what_middleware_refuses_has_no_dot),
         cmocka_unit_test(cut_through__what_a_hook_discards_has_no_dot),

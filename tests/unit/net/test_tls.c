@@ -199,6 +199,61 @@ static void net_tls__logged_takes_any_and_tells(void **state)
 
 /* ---- clear text and TLS ---- */
 
+/* The environment's names for it hold while the test runs. */
+static tls_authorities *tls_authorities_of(const char *file)
+{
+    tls_authorities *authorities;
+    assert_int_equal(setenv("SSL_CERT_FILE", file, 1), 0);
+    assert_int_equal(setenv("SSL_CERT_DIR", "/nonexistent", 1), 0);
+    assert_int_equal(tls_authorities_new(&authorities), 0);
+    return authorities;
+}
+
+static void net_tls__the_systems_cas_are_read_once_for_all(void **state)
+{
+    tls_case *t = *state;
+    tls_client *others;
+    problem why = {0};
+    const tls_certificate files = test_certificates_make(t->certificates, "server", &tls_good);
+    tls_make_server(t, &files, 1);
+    tls_authorities *authorities = tls_authorities_of(test_certificates_ca(t->certificates));
+    assert_int_equal(setenv("SSL_CERT_FILE", "/nonexistent", 1), 0);
+    const tls_client_options options = {.authorities = authorities};
+    assert_int_equal(tls_client_new(&options, &t->client, &why), 0);
+    assert_int_equal(tls_client_new(&options, &others, &why), 0);
+    assert_ptr_equal(SSL_CTX_get_cert_store(tls_client_context(others)),
+                     SSL_CTX_get_cert_store(tls_client_context(t->client)));
+    tls_client_free(others);
+    tls_authorities_free(authorities);
+    assert_int_equal(tls_connect(t, "mx.example", TLS_VERIFY_REQUIRED), 0);
+}
+
+static void net_tls__without_shared_cas_a_context_reads_the_systems(void **state)
+{
+    tls_case *t = *state;
+    problem why = {0};
+    const tls_certificate files = test_certificates_make(t->certificates, "server", &tls_good);
+    tls_make_server(t, &files, 1);
+    tls_authorities_free(tls_authorities_of(test_certificates_ca(t->certificates)));
+    assert_int_equal(tls_client_new(&(tls_client_options){0}, &t->client, &why), 0);
+    assert_int_equal(tls_connect(t, "mx.example", TLS_VERIFY_REQUIRED), 0);
+}
+
+static void net_tls__the_systems_cas_are_current_until_they_change(void **state)
+{
+    tls_case *t = *state;
+    const char *file = test_certificates_write(t->certificates, "system.pem", "");
+    tls_authorities *authorities = tls_authorities_of(file);
+    assert_true(tls_authorities_are_current(authorities));
+    (void)test_certificates_write(t->certificates, "system.pem", "more");
+    assert_false(tls_authorities_are_current(authorities));
+    tls_authorities_free(authorities);
+    authorities = tls_authorities_of(file);
+    assert_int_equal(setenv("SSL_CERT_DIR", "/tmp", 1), 0);
+    assert_false(tls_authorities_are_current(authorities));
+    tls_authorities_free(authorities);
+}
+
 static void net_tls__octets_behind_starttls_are_refused(void **state)
 {
     tls_case *t = *state;
@@ -678,6 +733,9 @@ int main(void)
         TLS_TEST(net_tls__name_with_nul_is_refused),
         TLS_TEST(net_tls__self_signed_is_refused),
         TLS_TEST(net_tls__logged_takes_any_and_tells),
+        TLS_TEST(net_tls__the_systems_cas_are_read_once_for_all),
+        TLS_TEST(net_tls__without_shared_cas_a_context_reads_the_systems),
+        TLS_TEST(net_tls__the_systems_cas_are_current_until_they_change),
         TLS_TEST(net_tls__octets_behind_starttls_are_refused),
         TLS_TEST(net_tls__kept_octets_forbid_tls),
         TLS_TEST(net_tls__clear_text_goes_out_before_the_handshake),

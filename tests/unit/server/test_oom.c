@@ -158,6 +158,68 @@ static void server_oom__each_failing_allocation_of_lmtp_is_survived(void **state
     fail_each_allocation(LMTP);
 }
 
+/* ---- a recipient that is not taken ---- */
+
+/* In place of the one there is already: so many that memory is asked for. */
+static smx_verdict replace_first(void *arg, smx_hook_call *call)
+{
+    (void)arg;
+    char name[128];
+    const smx_hook_view *view = smx_hook_get_view(call);
+    int error = 0;
+    if (view->envelope->recipient_count == 0)
+        return (smx_verdict){.kind = SMX_CONTINUE};
+    error = smx_hook_delete_recipient(call, SMX_SLICE("a@to.example"));
+    for (int i = 0; i < 200 && error == 0; i++) {
+        (void)snprintf(name, sizeof(name), "%060d@to.example", i);
+        error = smx_hook_add_recipient(call, (smx_slice){name, strlen(name)});
+    }
+    return error == 0 ? (smx_verdict){.kind = SMX_CONTINUE}
+                      : (smx_verdict){SMX_REPLY_WITH, SMX_REPLY(451, 4, 3, 0, "no memory")};
+}
+
+/* The second recipient's hook fails at its nth allocation. True: it did not, there were fewer. */
+static bool replaced_at(size_t nth, size_t *refusals)
+{
+    void *state;
+    smx_hook hook = {
+        .version = SMX_HOOK_VERSION, .name = "replaces", .on_error = SMX_ON_ERROR_TEMPFAIL};
+    assert_int_equal(fixture_setup(&state), 0);
+    fixture *f = state;
+    f->options.log = NULL;
+    hook.phases[SMX_HOOK_RCPT] = replace_first;
+    fixture_add_hook(f, &hook);
+    client *c = client_first(f);
+    fixture_call(f, choose_loop, NULL);
+    client_ask(c, "MAIL FROM:<f@from.example>", "250");
+    client_ask(c, "RCPT TO:<a@to.example>", "250");
+    fail_malloc_begin(nth);
+    client_say(c, "RCPT TO:<b@to.example>");
+    assert_true(client_hear(c));
+    bool failed = fail_malloc_end();
+    bool taken = c->reply[0] == '2';
+    *refusals += !taken && strncmp(c->reply, "452", 3) == 0;
+    client_ask(c, "DATA", "354");
+    client_ask(c, "Subject: s\r\n\r\nbody\r\n.", "250");
+    if (taken)
+        assert_true(slice_starts_with(buffer_slice(&f->recipients), SMX_SLICE("b@to.example 0")));
+    else
+        assert_buffer(&f->recipients, "a@to.example ");
+    client_close(c);
+    assert_int_equal(fixture_teardown(&state), 0);
+    assert_true(taken || failed);
+    return !failed;
+}
+
+static void server_oom__a_recipient_that_is_answered_452_leaves_no_trace(void **state)
+{
+    (void)state;
+    size_t refusals = 0;
+    for (size_t nth = 1; !replaced_at(nth, &refusals); nth++)
+        assert_true(nth < 10000);
+    assert_true(refusals > 2);
+}
+
 /* Constructors, on the test's own thread. */
 static void server_oom__each_failing_allocation_of_a_new_server_is_told(void **state)
 {
@@ -196,6 +258,7 @@ int main(void)
         cmocka_unit_test(server_oom__each_failing_allocation_of_a_session_is_survived),
         cmocka_unit_test(server_oom__each_failing_allocation_with_hooks_is_survived),
         cmocka_unit_test(server_oom__each_failing_allocation_of_lmtp_is_survived),
+        cmocka_unit_test(server_oom__a_recipient_that_is_answered_452_leaves_no_trace),
         cmocka_unit_test(server_oom__each_failing_allocation_of_a_new_server_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

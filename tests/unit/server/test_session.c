@@ -501,8 +501,8 @@ static void server_session__client_that_does_not_read_is_not_read(void **state)
         fixture_call(f, look_at_queue, &look);
     }
     assert_true(look.full);
-    /* The kernel may have taken some of it since. */
-    assert_in_range(look.queued, CONNECTION_LOW, 3 * CONNECTION_HIGH);
+    /* The kernel may have taken any part of it since. */
+    assert_true(look.queued <= 3 * CONNECTION_HIGH);
     for (size_t i = 0; i < sent / one.len * REPLIES; i++)
         client_expect(c, "250 ");
     smx_slice rest = slice_from(one, sent % one.len);

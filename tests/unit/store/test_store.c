@@ -206,6 +206,8 @@ static void store__urls_that_are_none_are_told(void **state)
     (void)state;
     problem p;
     assert_int_equal(store_url_check(SMX_SLICE("memory:"), &p), 0);
+    assert_int_equal(store_url_check(SMX_SLICE("memory"), &p), 0);
+    assert_int_equal(store_url_check(SMX_SLICE("sqlite"), &p), SMX_E_SYNTAX);
     assert_int_equal(store_url_check(SMX_SLICE("sqlite:/a/b"), &p), 0);
     assert_int_equal(store_url_check(SMX_SLICE("memory:x"), &p), SMX_E_SYNTAX);
     assert_int_equal(store_url_check(SMX_SLICE("sqlite:"), &p), SMX_E_SYNTAX);

@@ -8,10 +8,12 @@
 #include <sys/stat.h>
 
 #include <cmocka.h>
+#include <openssl/ssl.h>
 #include <uv.h>
 
 #include "app/sink.h"
 #include "base/clock.h"
+#include "client/client_internal.h"
 #include "unit/net/test_certificates.h"
 #include "upstream/pool_internal.h"
 #include "upstream/pool_set.h"
@@ -213,6 +215,40 @@ static void pool_set__a_changed_file_is_another_way(void **state)
     test_certificates_free(files);
 }
 
+static const void *store_of(const upstream_pool *pool)
+{
+    return SSL_CTX_get_cert_store(tls_client_context(pool->client.tls_context->context));
+}
+
+static void pool_set__the_systems_cas_are_shared_and_part_of_the_key(void **state)
+{
+    site *s = *state;
+    test_certificates *files = test_certificates_new();
+    const tls_certificate own =
+        test_certificates_make(files, "own", &(test_certificate_spec){.common_name = "own"});
+    tls_authorities *first;
+    tls_authorities *second;
+    upstream_options other = s->options;
+    assert_int_equal(tls_authorities_new(&first), 0);
+    assert_int_equal(tls_authorities_new(&second), 0);
+    s->options.tls = other.tls = SMX_TLS_REQUIRED;
+    other.cert_file = own.cert_file;
+    other.key_file = own.key_file;
+    upstream_pool_set_believe(s->set, first);
+    upstream_pool *pools[3] = {site_acquire(s, &s->options, "mux.example"),
+                               site_acquire(s, &other, "mux.example")};
+    assert_ptr_not_equal(pools[0]->client.tls_context, pools[1]->client.tls_context);
+    assert_ptr_equal(store_of(pools[0]), store_of(pools[1]));
+    upstream_pool_set_believe(s->set, second);
+    pools[2] = site_acquire(s, &s->options, "mux.example");
+    assert_ptr_not_equal(store_of(pools[2]), store_of(pools[0]));
+    tls_authorities_free(first);
+    tls_authorities_free(second);
+    for (size_t i = 0; i < 3; i++)
+        upstream_pool_set_release(s->set, pools[i]);
+    test_certificates_free(files);
+}
+
 /* ---- the end of one ---- */
 
 static void pool_set__the_last_share_closes_idle_connections(void **state)
@@ -287,6 +323,7 @@ int main(void)
         SET_TEST(pool_set__the_same_way_is_the_same_pool),
         SET_TEST(pool_set__another_way_is_another_pool),
         SET_TEST(pool_set__a_changed_file_is_another_way),
+        SET_TEST(pool_set__the_systems_cas_are_shared_and_part_of_the_key),
         SET_TEST(pool_set__the_last_share_closes_idle_connections),
         SET_TEST(pool_set__the_last_share_waits_for_a_message_under_way),
         SET_TEST(pool_set__an_idle_connection_of_the_old_pool_gives_its_permit),

@@ -467,6 +467,55 @@ static void probe_due__with_the_end_of_the_breakers_pause(void **state)
     upstream_free(u);
 }
 
+static void probe_due__with_the_pause_that_a_message_began(void **state)
+{
+    (void)state;
+    const upstream_options options = {.name = "one",
+                                      .host = "localhost",
+                                      .probe_ms = PERIOD,
+                                      .breaker = {.failures = 2, .pause_ms = 1000}};
+    upstream *u = record_of(&options);
+    uint64_t now = clock_monotonic_ms() + PERIOD;
+    upstream_admission first = admit(u, now, false);
+    upstream_admission second = admit(u, now, false);
+    upstream_admission third = admit(u, now, false);
+    assert_int_equal(settle(u, &first, now, UPSTREAM_UNREACHED), UPSTREAM_NO_NEWS);
+    assert_int_equal(upstream_probe_due(u), now + PERIOD);
+    assert_int_equal(settle(u, &second, now, UPSTREAM_UNREACHED), UPSTREAM_OPENED);
+    assert_int_equal(upstream_probe_due(u), now + 1000);
+    assert_int_equal(settle(u, &third, now + 500, UPSTREAM_UNREACHED), UPSTREAM_NO_NEWS);
+    assert_int_equal(upstream_probe_due(u), now + 1000);
+    now += 1000;
+    assert_true(upstream_probe_claim(u, now));
+    upstream_admission probe = admit(u, now, true);
+    assert_true(probe.is_probe);
+    assert_int_equal(settle(u, &probe, now, UPSTREAM_UNREACHED), UPSTREAM_OPENED);
+    assert_int_equal(upstream_probe_due(u), now + 2000);
+    upstream_free(u);
+}
+
+static void probe_due__no_second_one_by_a_message_that_opens_the_breaker_or_a_reload(void **state)
+{
+    (void)state;
+    upstream_options options = {.name = "one",
+                                .host = "localhost",
+                                .probe_ms = PERIOD,
+                                .breaker = {.failures = 1, .pause_ms = 1000}};
+    upstream *u = record_of(&options);
+    uint64_t now = clock_monotonic_ms() + PERIOD;
+    upstream_admission message = admit(u, now, false);
+    assert_true(upstream_probe_claim(u, now + PERIOD));
+    now += PERIOD;
+    upstream_admission probe = admit(u, now, true);
+    assert_int_equal(settle(u, &message, now, UPSTREAM_UNREACHED), UPSTREAM_OPENED);
+    options.probe_ms = 1;
+    upstream_configure(u, &options);
+    assert_false(upstream_probe_claim(u, now + PERIOD));
+    assert_int_equal(settle(u, &probe, now + 10, UPSTREAM_SILENT_ON_HEALTH), UPSTREAM_NO_NEWS);
+    assert_int_equal(upstream_probe_due(u), now + 11);
+    upstream_free(u);
+}
+
 static void probe_due__no_quota_is_asked(void **state)
 {
     (void)state;
@@ -549,6 +598,8 @@ int main(void)
         cmocka_unit_test(probe_due__not_while_one_is_under_way_whatever_messages_do),
         cmocka_unit_test(probe_due__no_suspension_is_broken),
         cmocka_unit_test(probe_due__with_the_end_of_the_breakers_pause),
+        cmocka_unit_test(probe_due__with_the_pause_that_a_message_began),
+        cmocka_unit_test(probe_due__no_second_one_by_a_message_that_opens_the_breaker_or_a_reload),
         cmocka_unit_test(probe_due__no_quota_is_asked),
         cmocka_unit_test(probe_claim__is_one_workers),
     };

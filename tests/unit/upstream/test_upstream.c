@@ -227,6 +227,35 @@ static upstream_usable usable_at(upstream *u, uint64_t now)
     return status.usable;
 }
 
+static void upstream_status__a_full_quota_and_a_pause_are_not_usable(void **state)
+{
+    (void)state;
+    quota_limit limit;
+    problem p;
+    assert_int_equal(quota_limit_parse(SMX_SLICE("1/day"), &limit, &p), 0);
+    upstream_options options = {.name = "one", .limits = {&limit, 1}};
+    upstream *u = NULL;
+    assert_int_equal(upstream_new(&options, NULL, &u), 0);
+    assert_int_equal(usable_at(u, 5000), UPSTREAM_USABLE);
+    upstream_admission a;
+    upstream_admit(u, &(upstream_ask){.now = 5000, .recipients = 1}, &a);
+    assert_int_equal(a.usable, UPSTREAM_USABLE);
+    uint64_t until;
+    (void)upstream_settle(u, &a, &(upstream_settlement){.now = 5000, .counts = true}, &until);
+    upstream_status status;
+    upstream_get_status(u, 5000, &status);
+    assert_int_equal(status.usable, UPSTREAM_QUOTA_FULL);
+    assert_string_equal(status.why, "1/day");
+    assert_true(status.until > 5000 + 23 * 60 * MINUTE);
+    assert_int_equal(quota_set_limits(upstream_quota(u), NULL, 0, 0), 0);
+    assert_int_equal(usable_at(u, 5000), UPSTREAM_USABLE);
+    upstream_pause(u, MINUTE);
+    assert_int_equal(usable_at(u, 5000), UPSTREAM_QUOTA_FULL);
+    (void)upstream_resume(u);
+    assert_int_equal(usable_at(u, 5000), UPSTREAM_USABLE);
+    upstream_free(u);
+}
+
 static void upstream_suspension__doubles_up_to_six_hours(void **state)
 {
     (void)state;
@@ -325,12 +354,50 @@ static void upstream_offer__extensions_and_size_outlive_the_record(void **state)
     store_close(s);
 }
 
+static oauth2 *tokens_of(upstream *u, const upstream_options *options)
+{
+    oauth2 *tokens = NULL;
+    assert_int_equal(upstream_share_oauth2(u, options, NULL, NULL, &tokens), 0);
+    return tokens;
+}
+
+static void upstream_tokens__those_in_force_outlive_reloads_that_are_given_up(void **state)
+{
+    (void)state;
+    upstream_options in_force = {.name = "one"};
+    in_force.oauth2 = (oauth2_options){.token_url = "http://127.0.0.1:1/", .client_id = "a"};
+    upstream_options others = in_force;
+    upstream *u = NULL;
+    assert_int_equal(upstream_new(&in_force, NULL, &u), 0);
+    oauth2 *first = tokens_of(u, &in_force); /* held, so that none is at its address */
+    upstream_configure(u, &in_force);
+    static const char *const ids[] = {"b", "c"};
+    for (size_t i = 0; i < 2; i++) {
+        others.oauth2.client_id = ids[i];
+        oauth2 *next = tokens_of(u, &others);
+        assert_ptr_not_equal(next, first);
+        oauth2_free(next);
+        oauth2 *again = tokens_of(u, &in_force);
+        assert_ptr_equal(again, first);
+        oauth2_free(again);
+    }
+    oauth2 *last = tokens_of(u, &others);
+    upstream_configure(u, &others);
+    oauth2 *again = tokens_of(u, &others);
+    assert_ptr_equal(again, last);
+    oauth2_free(again);
+    oauth2_free(last);
+    oauth2_free(first);
+    upstream_free(u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(upstream_permit__goes_to_waiters_in_their_order),
         cmocka_unit_test(upstream_permit__a_grant_under_way_is_told_when_cancelled),
         cmocka_unit_test(upstream_connection__a_waiter_of_the_same_pool_gets_it),
+        cmocka_unit_test(upstream_status__a_full_quota_and_a_pause_are_not_usable),
         cmocka_unit_test(upstream_suspension__doubles_up_to_six_hours),
         cmocka_unit_test(upstream_offer__extensions_and_size_outlive_the_record),
         cmocka_unit_test(upstream_permit__a_reload_that_allows_more_serves_those_who_wait),
@@ -338,6 +405,7 @@ int main(void)
         cmocka_unit_test(
             upstream_permit__a_reload_that_allows_fewer_than_are_idle_leaves_nobody_waiting),
         cmocka_unit_test(upstream_suspension__is_not_made_shorter),
+        cmocka_unit_test(upstream_tokens__those_in_force_outlive_reloads_that_are_given_up),
         cmocka_unit_test(upstream_breaker__a_probe_in_vain_opens_it_whatever_a_reload_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
