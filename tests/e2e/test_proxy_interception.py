@@ -246,3 +246,22 @@ def test_a_client_that_was_not_redirected_is_refused(stage, hosts):
         assert (reply.code, reply.enhanced) == (421, "4.4.6")
         assert client.is_closed()
     assert proxy.wait("upstream_failed", phase="loop")
+
+
+def test_a_rule_that_catches_the_proxy_itself_ends_at_max_connections(stage, hosts):
+    """The router's own connections are redirected too: the proxy is its own client, until it takes no
+    more; then all of them end."""
+    apply(hosts, REDIRECT + f"""
+table ip own {{
+  chain output {{
+    type nat hook output priority -100
+    ip daddr {SERVER} meta l4proto tcp redirect to :{LISTEN}
+  }}
+}}""")
+    proxy = start(stage, hosts, max_connections=100)
+    with within(hosts.client, lambda: Wire(25, host=SERVER, seconds=20)) as client:
+        assert client.reply().code == 421
+        assert client.is_closed()
+    with within(hosts.client, lambda: Wire(LISTEN, host=ROUTER_TO_CLIENT, seconds=20)) as client:
+        assert client.reply().enhanced == "4.4.6"  # it is there, and free again
+    assert proxy.process.poll() is None
