@@ -87,8 +87,10 @@ void pair_connect(pair *p)
     }
     p->state = PAIR_CONNECTS;
     const char *mistake = pair_upstream_open(p, &error);
-    if (error != 0)
-        pair_no_upstream(p, mistake == NULL ? "connect" : mistake, smx_error_text(error));
+    if (mistake != NULL)
+        pair_refuse_loop(p);
+    else if (error != 0)
+        pair_no_upstream(p, "connect", smx_error_text(error));
     else
         pair_set_deadline(p);
 }
