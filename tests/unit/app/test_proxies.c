@@ -145,6 +145,8 @@ static const struct {
     {"listeners: [{listen: 'unix:/tmp/x', mode: proxy, upstream: 'smtp://original-dst'}]\n",
      "1:50: `original-dst` needs a listener on TCP: what comes over a Unix socket was not "
      "redirected\n"},
+    {PROXY("upstream: 'smtp://me:secret@h'"),
+     "1:60: a proxy has no credentials of its own: its clients sign in with theirs\n"},
     {PROXY("client_address: mine, " TO_LOCAL),
      "1:66: expected `own`, `proxy-header`, `xclient` or `transparent`, found `mine`\n"},
     {PROXY("extensions: [-X, 'A B'], " TO_LOCAL),
