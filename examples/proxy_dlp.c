@@ -5,8 +5,9 @@
  * A number is 13 to 19 digits of which the last one is right (ISO/IEC 7812-1, annex B), in groups that
  * one blank or one hyphen may part. It is found wherever the chunks of a message are cut, since what
  * is known of its digits so far is kept with the session. Nothing is held: each chunk is on its way when
- * the next one comes. So the server behind us may have seen the first digits of a number, but without an
- * end of the message it drops them. With `.flags = SMX_HOOK_HOLD` it would hear nothing at all.
+ * the next one comes. So the server behind us may have the first digits of a number, but it gets no end of
+ * the message and drops them; the client's session ends with it. With `.flags = SMX_HOOK_HOLD` a
+ * message waits until it is whole: the server hears nothing of it, and the session goes on.
  *
  * What it does not do: the body is read as it is, so it finds nothing in base64 (attachments, most
  * text of other scripts than Latin), in quoted-printable where a line is broken within the number, in

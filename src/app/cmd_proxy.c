@@ -29,8 +29,8 @@ static const char EXPLANATION[] =
     "  smtpmux proxy --listen 0.0.0.0:587 --upstream smtp://10.0.0.5:25 \\\n"
     "                --cert tls.crt --key tls.key --tls required --audit audit.jsonl\n"
     "  smtpmux proxy --listen 127.0.0.1:2525 --upstream smtps://mail.example.net --trace\n"
-    "  smtpmux proxy --listen 0.0.0.0:25 --upstream smtp://original-dst \\\n"
-    "                --client-address transparent\n"
+    "  smtpmux proxy --listen 0.0.0.0:2525 --upstream smtp://original-dst \\\n"
+    "                --transparent --client-address transparent\n"
     "\n"
     "transcript (--trace): session number, then  -> to the upstream, <- to the client,\n"
     "~> and <~ the same in TLS, === what happened; * marks what the proxy said itself.\n";
@@ -49,6 +49,7 @@ typedef struct proxy_run {
     bool skips_verify;
     bool allows_insecure_auth;
     bool traces;
+    bool is_transparent;
     json_t *extensions;
 } proxy_run;
 
@@ -152,6 +153,8 @@ static json_t *listener_of(const proxy_run *r)
         set_text(pair, "key", r->key);
         (void)json_object_set_new(listener, "certificates", json_pack("[o]", pair));
     }
+    if (r->is_transparent)
+        (void)json_object_set_new(listener, "transparent", json_true());
     if (r->allows_insecure_auth)
         (void)json_object_set_new(listener, "allow_insecure_auth", json_true());
     if (json_array_size(r->extensions) > 0)
@@ -227,6 +230,8 @@ static int run(int argc, char **argv)
          .flag = &r.allows_insecure_auth},
         {0, "client-address", "WORD",
          "told the upstream: own, proxy-header, xclient, transparent [own]", .text = &r.address},
+        {0, "transparent", NULL, "take connections to any address, as TPROXY hands them over",
+         .flag = &r.is_transparent},
         {0, "extension", "WORD", "let this keyword of EHLO pass too; may be given several times",
          .take = take_extension, .arg = &r},
         {0, "audit", "FILE", "append a line of JSON for each transaction; -: standard output",

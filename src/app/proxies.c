@@ -36,10 +36,21 @@ void proxies_read_upstream(config_reader *reader, const yaml_entry *entry, void 
     upstreams_check_tls_files(reader, at, target);
 }
 
+static bool has_credentials(smx_slice url)
+{
+    smx_slice behind = slice_from(url, slice_find(url, ':'));
+    return slice_starts_with(behind, SMX_SLICE("://")) && slice_find(behind, '@') < behind.len;
+}
+
 /* Without a port of its own, original-dst means the client's. */
 void proxies_read_url(config_reader *reader, const yaml_entry *entry, void *target)
 {
     upstream_options *options = target;
+    if (entry->value->kind == YAML_SCALAR && has_credentials(entry->value->text)) {
+        problems_error(reader->problems, entry->value->offset,
+                       "a proxy has no credentials of its own: its clients sign in with theirs");
+        return;
+    }
     upstreams_read_url(reader, entry, options);
     if (options->host == NULL || options->port == 0 ||
         strcmp(options->host, CONFIG_ORIGINAL_DESTINATION) != 0)

@@ -37,10 +37,14 @@ static void pair_relays(pair *p)
     }
     p->guest.setup_due = UINT64_MAX;
     p->state = PAIR_RELAYS;
-    smx_slice address = smx_address_write(connection_peer(p->upstream), text);
+    const smx_address *peer = connection_peer(p->upstream);
+    smx_slice address = smx_address_write(peer, text);
     pair_log(p, SMX_LOG_DEBUG, "connect", "upstream", address);
     watch_upstream(p);
-    trace_note(p, "connected to %s, port %u", address.data, connection_peer(p->upstream)->port);
+    if (peer->family == 4 || peer->family == 6)
+        trace_note(p, "connected to %s, port %u", address.data, peer->port);
+    else
+        trace_note(p, "connected to %s", p->listener->upstream.host);
     pair_advance(p);
 }
 
@@ -87,8 +91,10 @@ void pair_connect(pair *p)
     }
     p->state = PAIR_CONNECTS;
     const char *mistake = pair_upstream_open(p, &error);
-    if (error != 0)
-        pair_no_upstream(p, mistake == NULL ? "connect" : mistake, smx_error_text(error));
+    if (mistake != NULL)
+        pair_refuse_loop(p);
+    else if (error != 0)
+        pair_no_upstream(p, "connect", smx_error_text(error));
     else
         pair_set_deadline(p);
 }

@@ -47,8 +47,11 @@ static bool is_configured(const relay *r, smx_slice keyword)
     return false;
 }
 
+/* A line without a keyword, as Postfix's smtp-sink has, offers nothing. */
 static bool passes(const relay *r, smx_slice keyword)
 {
+    if (keyword.len == 0)
+        return true;
     if (slice_equal_nocase(keyword, SMX_SLICE("STARTTLS")))
         return r->options->client_tls == RELAY_TLS_PASSED;
     if (slice_equal_nocase(keyword, SMX_SLICE("AUTH")))

@@ -27,8 +27,9 @@ class Stage:
         """A daemon with the configuration of harness.make_config."""
         return self.serve(make_config(*args, **options))
 
-    def serve(self, config):
-        self.muxes.append(Mux(config, self.make_folder("mux")))
+    def serve(self, config, prefix=()):
+        """`prefix`: what runs the daemon, as `ip netns exec NAME`."""
+        self.muxes.append(Mux(config, self.make_folder("mux"), prefix))
         return self.muxes[-1]
 
     def end(self):

@@ -220,7 +220,7 @@ class Dialogue:
             return self._note(size, reply(503, seed), "bdat-unknown")
         seed = zlib.crc32(chunk)
         if not self.recipients or seed % 9 == 0:
-            if self.recipients:
+            if self.recipients or match.group(2):
                 self._reset()
             return self._note(size, reply(503 if seed % 9 else 552, seed))
         return self._note(size, self._final(seed) if match.group(2) else reply(250, seed))

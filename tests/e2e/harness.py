@@ -86,14 +86,14 @@ def make_config(upstreams=(), users=None, listeners=None, **top):
 class Mux:
     """One daemon. Its log is read by a thread; `lines` are the parsed lines, `raw` all of them."""
 
-    def __init__(self, config, folder):
+    def __init__(self, config, folder, prefix=()):
         self.config = config
         self.path = Path(folder) / "config.yaml"
         self.path.write_text(json.dumps(config, indent=1))
         self.raw, self.lines, self.strange = [], [], []
         # Its own session: a signal of the terminal reaches pytest alone.
         self.process = subprocess.Popen(
-            [PROGRAM, "serve", "-c", str(self.path)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+            [*prefix, PROGRAM, "serve", "-c", str(self.path)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, start_new_session=True, env=self._environment())
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()

@@ -1,15 +1,18 @@
 """smtpmux proxy: a transparent proxy without a configuration file."""
+import os
 import signal
 import socket
+import subprocess
 
 import pytest
 
 from certificates import client_context, server_context
+from harness import PROGRAM
 from harness_cli import run
 from proxying import Program, records
 from wire import Wire, message
 
-EX_OK, EX_USAGE, EX_UNAVAILABLE = 0, 64, 69
+EX_OK, EX_USAGE, EX_UNAVAILABLE, EX_NOPERM = 0, 64, 69, 77
 
 
 def proxy(provider, *more):
@@ -149,6 +152,7 @@ def test_proxy_cli__sighup_opens_the_audit_file_anew(stage, tmp_path):
     (["--upstream", "smtp://h", "--tls", "some"], EX_USAGE, "expected off, starttls, required"),
     (["--upstream", "smtp+tls://h", "--tls", "passthrough"], EX_USAGE, "TLS is the client's to begin"),
     (["--upstream", "smtp://h", "--client-address", "x"], EX_USAGE, "expected own, proxy-header"),
+    (["--upstream", "smtp://me:secret@h"], EX_USAGE, "a proxy has no credentials of its own"),
     (["--upstream", "smtp://h", "--extension", "A B"], EX_USAGE, "expected a keyword of EHLO"),
     (["--upstream", "smtp://h", "--listen", "here"], EX_USAGE, "the port is missing"),
     (["--upstream", "smtp://h", "--workers", "0"], EX_USAGE, "`workers` must be from 1 to 256"),
@@ -178,3 +182,12 @@ def test_proxy_cli__help_tells_every_option():
                    "--allow-insecure-auth", "--client-address", "--extension", "--audit", "--trace",
                    "--workers"):
         assert option in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up a capability")
+def test_proxy_cli__transparent_takes_a_capability():
+    without = ("setpriv", "--bounding-set", "-net_admin,-net_raw", "--inh-caps", "-net_admin,-net_raw")
+    done = subprocess.run([*without, PROGRAM, "proxy", "--listen", "127.0.0.1:0", "--upstream", "smtp://h",
+                           "--transparent"], stderr=subprocess.PIPE, timeout=20, check=False)
+    assert done.returncode == EX_NOPERM
+    assert b"a transparent listener needs the capability CAP_NET_ADMIN" in done.stderr

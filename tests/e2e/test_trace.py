@@ -76,6 +76,15 @@ def test_trace__by_sender_from_the_sessions_beginning(traced):
     assert "from@example.com" not in text
 
 
+def test_trace__the_empty_sender_is_a_pattern(traced):
+    follower = traced.follow("--from", "<>")
+    traced.send()
+    traced.send(sender="")
+    follower.wait_out("=== closed")
+    assert any(line.endswith(" -> MAIL FROM:<>") for line in follower.out)
+    assert "from@example.com" not in "\n".join(follower.out)
+
+
 @pytest.mark.parametrize("arguments, shown", [
     (["--listener", "127.0.0.2:*"], 1), (["--listener", "127.0.0.1:0"], 1), (["--listener", "*"], 2),
     (["--client", "127.0.0.0/8"], 2), (["--client", "192.0.2.1"], 0),

@@ -7,12 +7,14 @@
 #include "app/log.h"
 #include "support/fail_malloc.h"
 
-#define SOUND                                                                                           \
-    "workers: 1\nhostname: a.example\n"                                                                 \
-    "listeners: [{listen: '127.0.0.1:0', trust: {10.0.0.0/8: v}, xclient: [10.0.0.1], "                 \
-    "allow_insecure_auth: true}]\n"                                                                     \
-    "upstreams: {one: {url: 'smtp://a.b', user: \"x${HOME}\", pass: b, profile: ses, limits: [5/d]}}\n" \
-    "users: [{email: u, password: p, allow_from: ['*@x'], upstreams: [{one: 2}, {url: "                 \
+#define SOUND                                                                                              \
+    "workers: 1\nhostname: a.example\n"                                                                    \
+    "listeners: [{listen: '127.0.0.1:0', trust: {10.0.0.0/8: v}, xclient: [10.0.0.1], "                    \
+    "allow_insecure_auth: true}, {listen: '127.0.0.2:0', mode: proxy, upstream: {url: 'smtps://g.h', "     \
+    "source: 10.0.0.9}, extensions: [XFOO], audit: stdout, client_address: xclient, capture: {dir: /tmp, " \
+    "client: 10.0.0.1, from: '*@x'}}]\n"                                                                   \
+    "upstreams: {one: {url: 'smtp://a.b', user: \"x${HOME}\", pass: b, profile: ses, limits: [5/d]}}\n"    \
+    "users: [{email: u, password: p, allow_from: ['*@x'], upstreams: [{one: 2}, {url: "                    \
     "'smtp://c.d'}]}, {email: v, downstreams: [{addr: 'e.f:25', user: a@b.c, pass: x}]}]\n"
 
 #define WRONG                                                                                      \

@@ -145,6 +145,8 @@ static const struct {
     {"listeners: [{listen: 'unix:/tmp/x', mode: proxy, upstream: 'smtp://original-dst'}]\n",
      "1:50: `original-dst` needs a listener on TCP: what comes over a Unix socket was not "
      "redirected\n"},
+    {PROXY("upstream: 'smtp://me:secret@h'"),
+     "1:60: a proxy has no credentials of its own: its clients sign in with theirs\n"},
     {PROXY("client_address: mine, " TO_LOCAL),
      "1:66: expected `own`, `proxy-header`, `xclient` or `transparent`, found `mine`\n"},
     {PROXY("extensions: [-X, 'A B'], " TO_LOCAL),
@@ -162,7 +164,7 @@ static const struct {
      "1:64: `upstream` is for a listener with `mode: proxy`\n"
      "1:86: `audit` is for a listener with `mode: proxy`\n"},
     {LISTENERS,
-     "1:1: this file needs the key `users`: who may send, and through which upstreams\n"},
+     " this file needs the key `users`: who may send, and through which upstreams\n"},
 };
 
 static void app_proxies__mistakes_are_told_where_they_stand(void **state)
