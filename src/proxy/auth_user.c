@@ -111,11 +111,14 @@ static void read_response(auth_user *a, smx_slice line)
 
 void auth_user_begin(auth_user *a, smx_slice argument)
 {
-    smx_slice mechanism = {0};
     a->form = 0;
     a->answered = false;
     buffer_clear(&a->name);
-    (void)slice_cut(&argument, ' ', &mechanism);
+    size_t end = 0;
+    while (end < argument.len && !ascii_is_space(argument.data[end]))
+        end++;
+    smx_slice mechanism = slice_to(argument, end);
+    argument = slice_from(argument, end);
     for (size_t i = 0; i < FORMS; i++)
         if (slice_starts_with_nocase(mechanism, slice_of_text(forms[i].start)))
             a->form = (uint8_t)(i + 1);

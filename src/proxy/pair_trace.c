@@ -43,19 +43,31 @@ static void tell_octets(pair *p, const relay_info *info)
     w->octets = 0;
 }
 
+/* RFC 4422 section 3.1: at most 20 octets. Behind other octets, a tab perhaps, a secret may stand. */
+static bool is_mechanism(smx_slice word)
+{
+    enum { MECHANISM_MAX = 20 };
+    size_t end = 0;
+    while (end < word.len &&
+           (ascii_is_alnum(word.data[end]) || word.data[end] == '-' || word.data[end] == '_'))
+        end++;
+    return end == word.len && end <= MECHANISM_MAX;
+}
+
 /* AUTH and its mechanism are no secret; what follows is. */
 static smx_slice redacted(const relay_event *event, char text[NOTE_MAX])
 {
     smx_command command;
     smx_slice mechanism = {0};
     smx_command_parse(slice_to(event->text, event->text.len - 2), &command);
-    if (command.verb != SMX_VERB_AUTH)
+    if (command.verb != SMX_VERB_AUTH || event->continues)
         return SMX_SLICE("***");
     smx_slice rest = command.argument;
     (void)slice_cut(&rest, ' ', &mechanism);
-    int shown = mechanism.len < 64 ? (int)mechanism.len : 64;
-    int len =
-        snprintf(text, NOTE_MAX, "AUTH %.*s%s", shown, mechanism.data, rest.len > 0 ? " ***" : "");
+    if (!is_mechanism(mechanism))
+        return SMX_SLICE("AUTH ***");
+    int len = snprintf(text, NOTE_MAX, "AUTH %.*s%s", (int)mechanism.len, mechanism.data,
+                       rest.len > 0 ? " ***" : "");
     return slice_of(text, (size_t)len);
 }
 

@@ -78,11 +78,12 @@ static void keep(buffer *b, smx_slice text, smx_slice *field)
 static void watch_auth(pair_watch *w, const relay_event *event)
 {
     smx_command command;
-    smx_command_parse(without_end(event->text), &command);
-    if (command.verb == SMX_VERB_AUTH)
-        auth_user_begin(&w->auth, command.argument);
-    else
+    if (event->continues) {
         auth_user_response(&w->auth, without_end(event->text));
+        return;
+    }
+    relay_read_command(without_end(event->text), &command);
+    auth_user_begin(&w->auth, command.argument);
 }
 
 void watch_command(pair *p, const relay_event *event)
@@ -96,7 +97,7 @@ void watch_command(pair *p, const relay_event *event)
         watch_auth(w, event);
     bool extended = event->kind == RELAY_KIND_HELLO || event->kind == RELAY_KIND_OWN_HELLO;
     if (extended || event->kind == RELAY_KIND_HELO)
-        smx_command_parse(without_end(event->text), &command);
+        relay_read_command(without_end(event->text), &command);
     /* A greeting of our own bears the client's name, where it has said one. */
     if ((extended || event->kind == RELAY_KIND_HELO) &&
         (!event->own || !slice_equal(command.argument, p->listener->relay.hostname))) {

@@ -80,6 +80,8 @@ typedef enum relay_kind {
         RELAY_KIND_COUNT
 } relay_kind;
 const char *relay_kind_text(relay_kind kind);
+/* As smx_command_parse, but never taking for unknown what some server might take for known. */
+void relay_read_command(smx_slice line, smx_command *command);
 
 typedef enum relay_event_type {
     RELAY_NONE,         /* more octets, a decision or time are needed */
@@ -107,6 +109,7 @@ typedef struct relay_event {
     relay_kind kind; /* COMMAND, REPLY, OWN_REPLY */
     bool own;        /* COMMAND, REPLY: the machine's, not the peer's */
     bool secret;     /* COMMAND: a line of an AUTH dialogue */
+    bool continues;  /* ... and not its first */
     uint16_t code;   /* REPLY, OWN_REPLY */
     smx_slice text;
     smx_hook_phase phase; /* ASK */

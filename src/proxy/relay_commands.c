@@ -49,10 +49,22 @@ static void passed_mail(relay *r, const relay_input *in)
     r->series_refused = false;
 }
 
+/* What stands behind the path, which may have such words within quotes. */
+static smx_slice mail_parameters(smx_slice line)
+{
+    smx_path path;
+    size_t used;
+    smx_slice rest = slice_to(line, line.len - 2);
+    smx_slice from = slice_from(rest, slice_find(rest, '<'));
+    if (smx_path_parse(from, SMX_PATH_UTF8 | SMX_PATH_NULL, &path, &used) == 0)
+        return slice_from(from, used);
+    return slice_find(rest, '"') < rest.len ? (smx_slice){0} : rest;
+}
+
 /* What the reply to MAIL will make of the transaction. */
 static uint8_t mail_flags(smx_slice line)
 {
-    smx_slice rest = slice_to(line, line.len - 2);
+    smx_slice rest = mail_parameters(line);
     smx_slice word;
     uint8_t flags = 0;
     while (slice_cut(&rest, ' ', &word)) {
@@ -176,10 +188,13 @@ static const smx_reply *check_xclient(relay *r, const relay_input *in)
     return r->may_xclient ? NULL : RELAY_SAY(NO_XCLIENT);
 }
 
+/* BURL (RFC 4468) has the upstream fetch a message that hooks are not shown. */
 static const smx_reply *check_unknown(relay *r, const relay_input *in)
 {
-    bool is_kin = slice_equal_nocase(in->command.name, SMX_SLICE("XFORWARD"));
-    return is_kin ? check_xclient(r, in) : NULL;
+    if (slice_equal_nocase(in->command.name, SMX_SLICE("XFORWARD")))
+        return check_xclient(r, in);
+    bool is_burl = slice_equal_nocase(in->command.name, SMX_SLICE("BURL"));
+    return is_burl && relay_is_filtered(r) ? RELAY_SAY(NO_BURL) : NULL;
 }
 
 /* ---- the table ---- */
@@ -220,14 +235,21 @@ static bool is_asked(const relay *r, const relay_row *row)
     return row->phase != SMX_HOOK_DATA || !r->chunking;
 }
 
+/* Behind HELO an upstream may not know BDAT any more: its octets would be commands. */
+static bool changes_offer(const relay *r)
+{
+    return relay_awaits(r, RELAY_KIND_HELO, 0) || relay_awaits(r, RELAY_KIND_HELLO, 0) ||
+           relay_awaits(r, RELAY_KIND_XCLIENT, 0);
+}
+
 /* Also BDAT, where what its octets are hangs on replies that have not come. */
 static bool goes_alone(const relay *r, const relay_row *row)
 {
     bool begins = (row->rules & RELAY_BEGINS_MAIL) != 0 && !r->chunking &&
                   (r->options->asks != 0 || relay_is_filtered(r));
-    bool unclear =
-        row->kind == RELAY_KIND_CHUNK && ((r->offered & SMX_EXT_CHUNKING) == 0 ||
-                                          relay_awaits(r, RELAY_KIND_MAIL, RELAY_WAIT_BINARY));
+    bool unclear = row->kind == RELAY_KIND_CHUNK &&
+                   ((r->offered & SMX_EXT_CHUNKING) == 0 || changes_offer(r) ||
+                    relay_awaits(r, RELAY_KIND_MAIL, RELAY_WAIT_BINARY));
     return begins || unclear || (row->rules & RELAY_ALONE) != 0;
 }
 
@@ -279,6 +301,7 @@ static void refuse(relay *r, const relay_row *row, const relay_input *in, const 
 {
     r->decided = 0;
     r->asking = r->line_changed = false;
+    r->auth_failed = r->auth_failed || row->kind == RELAY_KIND_AUTH;
     if (ends_session(wrong)) {
         relay_close(r, wrong);
         return;
@@ -324,7 +347,8 @@ static void forward(relay *r, const relay_row *row, const relay_input *in, relay
         return;
     }
     relay_command(event, row->kind, line);
-    event->secret = row->kind == RELAY_KIND_AUTH;
+    r->auth_failed = r->auth_failed && row->kind == RELAY_KIND_UNKNOWN;
+    event->secret = row->kind == RELAY_KIND_AUTH || r->auth_failed;
     if (row->kind != RELAY_KIND_CHUNK)
         relay_await(r, row->kind, row->kind == RELAY_KIND_MAIL ? mail_flags(line) : 0);
     if (row->passed != NULL)
@@ -428,7 +452,7 @@ size_t relay_state_dialogue(relay *r, smx_slice in, relay_event *event)
     if (in.len == 0 || relay_cut_line(r, in, &line, &used) != RELAY_LINE_WHOLE)
         return used;
     relay_command(event, RELAY_KIND_AUTH, line);
-    event->secret = true;
+    event->secret = event->continues = true;
     relay_await(r, RELAY_KIND_AUTH, 0);
     relay_enter(r, RELAY_STATE_LOCKED);
     return used;

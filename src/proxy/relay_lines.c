@@ -47,6 +47,13 @@ static bool is_old_mail(smx_slice verb)
            slice_equal_nocase(verb, SMX_SLICE("SAML"));
 }
 
+/* Words that are no verbs of ours, but that the relay has rules for. */
+static bool is_ruled(smx_slice word)
+{
+    return slice_equal_nocase(word, SMX_SLICE("XFORWARD")) ||
+           slice_equal_nocase(word, SMX_SLICE("BURL"));
+}
+
 void relay_read_command(smx_slice line, smx_command *command)
 {
     smx_command_parse(line, command);
@@ -57,6 +64,8 @@ void relay_read_command(smx_slice line, smx_command *command)
     smx_command_parse(verb, &bare);
     if (is_old_mail(verb))
         bare.verb = SMX_VERB_MAIL;
+    if (is_ruled(verb))
+        command->name = verb;
     if (bare.verb == SMX_VERB_UNKNOWN)
         return;
     size_t end = (size_t)(verb.data - line.data) + verb.len;

@@ -138,6 +138,7 @@ struct relay {
     bool spoken;    /* the client's first command was understood */
     bool own_hello; /* our own greeting is the client's EHLO, as it came */
     bool authenticated;
+    bool auth_failed;   /* unknown words behind it may be the rest of its dialogue */
     bool upstream_gone; /* cut, or ended */
     bool given_up;      /* the upstream hears nothing more, but owes replies to what it heard */
     bool goodbye;       /* its last reply was 421 */
@@ -250,8 +251,6 @@ void relay_progress(relay *r, size_t octets);
 typedef enum relay_line { RELAY_LINE_PARTIAL, RELAY_LINE_WHOLE, RELAY_LINE_BAD } relay_line;
 /* `used` stays 0 when it is PARTIAL. BAD: the client was told, and the session is over. */
 relay_line relay_cut_line(relay *r, smx_slice in, smx_slice *line, size_t *used);
-/* As smx_command_parse, but never taking for unknown what some server might take for known. */
-void relay_read_command(smx_slice line, smx_command *command);
 
 /* ---- the states; they return the octets used ---- */
 

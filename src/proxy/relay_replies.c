@@ -79,6 +79,7 @@ static void reply_auth(relay *r, relay_wait *w, const smx_reply_lines *reply, re
     r->asking = false;
     r->decided = 0;
     r->authenticated = r->authenticated || reply->code == 235;
+    r->auth_failed = reply->code >= 400;
     relay_enter(r, reply->code == 334 ? RELAY_STATE_DIALOGUE : RELAY_STATE_COMMAND);
     if (reply->code == 334 && r->client_gone)
         relay_cut(r);
@@ -140,6 +141,14 @@ static void count_replies(const relay *r, relay_wait *w)
         w->number = relay_upstream_replies(r);
 }
 
+/* What a refused chunk leaves of the transaction is not known before RSET (RFC 3030 section 2): hooks
+ * were told that it is over. */
+static void leave_no_transaction(relay *r, const relay_wait *w, const smx_reply_lines *reply)
+{
+    if (w->kind == RELAY_KIND_LAST_CHUNK && !is_yes(reply) && relay_is_filtered(r))
+        relay_send_own(r, RELAY_KIND_OWN_RSET, SMX_SLICE("RSET\r\n"));
+}
+
 /* PRDR: 353, a reply for each recipient, and one for all (draft-hall-prdr section 3). A reply may come
  * before the body has ended. */
 static void reply_message(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
@@ -156,6 +165,7 @@ static void reply_message(relay *r, relay_wait *w, const smx_reply_lines *reply,
         relay_await_next(r, w, (uint16_t)(w->number - 1));
     } else {
         relay_give_the_rest(r, w);
+        leave_no_transaction(r, w, reply);
     }
 }
 

@@ -23,6 +23,7 @@
     X(NO_ARGUMENT, 501, 5, 5, 4, "no argument is allowed")                                         \
     X(NO_CHUNKING, 502, 5, 5, 1, "the mail server offers no CHUNKING")                             \
     X(NO_XCLIENT, 550, 5, 7, 0, "you may not use XCLIENT")                                         \
+    X(NO_BURL, 502, 5, 5, 1, "a message by BURL cannot be judged")                                 \
     X(TAKEN, 250, 2, 0, 0, "taken")                                                                \
     X(DATA, 354, 0, 0, 0, "end data with <CRLF>.<CRLF>")                                           \
     X(NO_ROOM, 452, 4, 3, 1, "not enough memory now, try again later")                             \

@@ -232,7 +232,66 @@ static void proxy_record__user_that_auth_names(void **state)
     assert_int_equal(proxy_counters(x).auth_successes, 1);
 }
 
+static void auth(client *c, client *up, const char *line, const char *reply)
+{
+    client_say(c, line);
+    upstream_expect(up, line);
+    client_say(up, reply);
+    client_expect(c, reply);
+}
+
+/* Servers take such forms for AUTH: the user is not the one of the attempt before. */
+static void proxy_record__user_of_auth_in_other_forms(void **state)
+{
+    proxy_fixture *x = *state;
+    client *up = NULL;
+    proxy_play(x);
+    client *c = proxy_greet(x, &up, "250-AUTH PLAIN\r\n");
+    auth(c, up, "AUTH PLAIN AHRpbQBzZWNyZXQ=", "535 no");
+    auth(c, up, " AUTH\tPLAIN\tAGJvYgBzZWNyZXQ=", "235 in");
+    client_close(c);
+    client_expect_end(up);
+    client_close(up);
+    expect_record(" user=bob ");
+}
+
+/* A password may look like a command. */
+static void proxy_record__line_of_a_dialogue_begins_none(void **state)
+{
+    proxy_fixture *x = *state;
+    client *up = NULL;
+    proxy_play(x);
+    client *c = proxy_greet(x, &up, "250-AUTH LOGIN\r\n");
+    auth(c, up, "AUTH LOGIN", "334 VXNlcm5hbWU6");
+    auth(c, up, "dGlt", "334 UGFzc3dvcmQ6");
+    auth(c, up, "AUTH", "235 in");
+    client_close(c);
+    client_expect_end(up);
+    client_close(up);
+    expect_record(" user=tim ");
+}
+
 /* ---- transcripts ---- */
+
+static void proxy_trace__other_forms_of_auth_tell_no_secret(void **state)
+{
+    proxy_fixture *x = *state;
+    client *up = NULL;
+    x->options.record = NULL;
+    x->options.wants = wants;
+    x->options.trace = on_line;
+    proxy_play(x);
+    client *c = proxy_greet(x, &up, "250-AUTH PLAIN\r\n");
+    auth(c, up, "AUTH PLAIN\tAHRpbQBzZWNyZXQ=", "535 no");
+    auth(c, up, "auth=PLAIN AHRpbQBzZWNyZXQ=", "501 no");
+    auth(c, up, "AHRpbQBzZWNyZXQ=", "500 what?");
+    client_close(c);
+    client_expect_end(up);
+    client_close(up);
+    fixture_wait(all.ended == 1);
+    assert_true(slice_search(buffer_slice(&all.lines), SMX_SLICE("AHRp")) ==
+                buffer_length(&all.lines));
+}
 
 static void proxy_trace__a_session_without_its_secrets(void **state)
 {
@@ -318,6 +377,9 @@ int main(void)
         WITH_TOLD(proxy_record__session_without_a_transaction),
         WITH_TOLD(proxy_record__verdict_of_a_hook),
         WITH_TOLD(proxy_record__user_that_auth_names),
+        WITH_TOLD(proxy_record__user_of_auth_in_other_forms),
+        WITH_TOLD(proxy_record__line_of_a_dialogue_begins_none),
+        WITH_TOLD(proxy_trace__other_forms_of_auth_tell_no_secret),
         WITH_TOLD(proxy_trace__a_session_without_its_secrets),
         WITH_TOLD(proxy_trace__nothing_is_told_of_sessions_that_are_not_wanted),
     };
