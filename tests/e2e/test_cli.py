@@ -61,7 +61,7 @@ def test_cli__an_unknown_verb_is_answered_with_the_nearest():
     assert "did you mean" not in cli.run("zzzzz").stderr
 
 
-@pytest.mark.parametrize("verb", ["send", "sendmail", "queue", "top", "lua", "dkim", "proxy", "trace"])
+@pytest.mark.parametrize("verb", ["send", "sendmail", "queue", "top", "lua", "dkim"])
 def test_cli__a_verb_that_is_to_come_is_not_another_one(verb):
     done = cli.run(verb)
     assert done.returncode == 64
