@@ -66,7 +66,8 @@ typedef struct pair_transaction {
     draft draft;    /* its envelope has those whom the upstream took */
     smx_slice mail; /* MAIL's argument, and RCPT's, that hooks are asked about */
     smx_slice asked;
-    smx_rcpt rcpt; /* the one that is asked about */
+    smx_rcpt rcpt;      /* the one that is asked about */
+    size_t rcpt_octets; /* of RCPT's arguments */
     smx_slice id;
     char id_text[FRONT_ID_MAX];
     uint64_t started;      /* wall clock */
