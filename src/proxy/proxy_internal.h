@@ -295,6 +295,8 @@ void pair_body_decided(pair *p, smx_hook_phase phase, const smx_verdict *verdict
 void trace_event(pair *p, const relay_event *event);
 /* The session is over. */
 void trace_end(pair *p);
+/* The handshake with the client is over. */
+void trace_client_tls(pair *p);
 void trace_note(pair *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
