@@ -37,14 +37,9 @@ static void pair_relays(pair *p)
     }
     p->guest.setup_due = UINT64_MAX;
     p->state = PAIR_RELAYS;
-    const smx_address *peer = connection_peer(p->upstream);
-    smx_slice address = smx_address_write(peer, text);
+    smx_slice address = smx_address_write(connection_peer(p->upstream), text);
     pair_log(p, SMX_LOG_DEBUG, "connect", "upstream", address);
     watch_upstream(p);
-    if (peer->family == 4 || peer->family == 6)
-        trace_note(p, "connected to %s, port %u", address.data, peer->port);
-    else
-        trace_note(p, "connected to %s", p->listener->upstream.host);
     pair_advance(p);
 }
 
@@ -99,6 +94,16 @@ void pair_connect(pair *p)
         pair_set_deadline(p);
 }
 
+static void note_connected(pair *p)
+{
+    char text[SMX_ADDRESS_TEXT];
+    const smx_address *peer = connection_peer(p->upstream);
+    if (peer->family == 4 || peer->family == 6)
+        trace_note(p, "connected to %s, port %u", smx_address_write(peer, text).data, peer->port);
+    else
+        trace_note(p, "connected to %s", p->listener->upstream.host);
+}
+
 void pair_connected(pair *p, int error)
 {
     if (error != 0) {
@@ -110,6 +115,7 @@ void pair_connected(pair *p, int error)
         pair_found_loop(p);
         return;
     }
+    note_connected(p);
     bool first = p->listener->upstream.tls == SMX_TLS_IMPLICIT && !p->listener->is_raw;
     error = pair_upstream_introduce(p);
     if (error == 0 && first)
@@ -134,10 +140,13 @@ static void pair_judge(pair *p)
 {
     p->state = PAIR_JUDGED;
     connection_waiting(p->guest.connection, true);
-    if (watch_new(p) != 0)
+    if (watch_new(p) != 0) {
         pair_refuse(p, PEER_REPLY(SETUP));
-    else
-        pair_ask(p, SMX_HOOK_CONNECT, (smx_slice){0});
+        return;
+    }
+    if (p->guest.view.tls)
+        trace_client_tls(p);
+    pair_ask(p, SMX_HOOK_CONNECT, (smx_slice){0});
 }
 
 static void pair_goes_on(pair *p, guest_step step, const smx_reply *refusal)

@@ -66,8 +66,10 @@ static void pair_secured(pair *p, relay_side side, int error)
         p->guest.view.tls = error == 0;
         p->guest.view.helo = (smx_slice){0};
         guest_view_tls(&p->guest);
-        trace_note(p, "TLS with the client: %.*s", (int)p->guest.view.tls_protocol.len,
-                   p->guest.view.tls_protocol.data);
+        if (error == 0)
+            trace_client_tls(p);
+        else
+            trace_note(p, "the TLS handshake of the client failed: %s", connection_tls_problem(c));
     }
     pair_advance(p);
 }

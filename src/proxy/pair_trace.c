@@ -127,3 +127,10 @@ void trace_end(pair *p)
     if (p->proxy->options.trace != NULL)
         tell(p, SMX_PROXY_END, p->guest.view.tls, true, (smx_slice){0});
 }
+
+void trace_client_tls(pair *p)
+{
+    const smx_session_view *view = &p->guest.view;
+    trace_note(p, "TLS with the client: %.*s %.*s", (int)view->tls_protocol.len,
+               view->tls_protocol.data, (int)view->tls_cipher.len, view->tls_cipher.data);
+}

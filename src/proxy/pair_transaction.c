@@ -7,8 +7,8 @@
 #include "proxy/proxy_internal.h"
 #include "server/replies.h"
 
-/* Recipients that are kept of one transaction: past them a flood would fill our memory. */
-enum { RECIPIENTS_MAX = 10000 };
+/* What is kept of recipients in one transaction: past it a flood would fill our memory. */
+enum { RECIPIENTS_MAX = 10000, RECIPIENT_OCTETS = 4 << 20 };
 
 /* ---- reading ---- */
 
@@ -67,6 +67,10 @@ const smx_reply *pair_transaction_read_rcpt(pair_transaction *tx, smx_slice argu
     smx_rcpt rcpt = {0};
     smx_path path;
     smx_slice copy;
+    tx->rcpt = rcpt;
+    tx->rcpt_octets += argument.len;
+    if (tx->rcpt_octets > RECIPIENT_OCTETS || tx->recipient_count >= RECIPIENTS_MAX)
+        return PEER_REPLY(NO_ROOM);
     if (argument_copy(&tx->draft.memory, argument, &copy) != 0)
         return PEER_REPLY(NO_ROOM);
     tx->asked = copy;

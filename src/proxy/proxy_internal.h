@@ -66,7 +66,8 @@ typedef struct pair_transaction {
     draft draft;    /* its envelope has those whom the upstream took */
     smx_slice mail; /* MAIL's argument, and RCPT's, that hooks are asked about */
     smx_slice asked;
-    smx_rcpt rcpt; /* the one that is asked about */
+    smx_rcpt rcpt;      /* the one that is asked about */
+    size_t rcpt_octets; /* of RCPT's arguments */
     smx_slice id;
     char id_text[FRONT_ID_MAX];
     uint64_t started;      /* wall clock */
@@ -294,6 +295,8 @@ void pair_body_decided(pair *p, smx_hook_phase phase, const smx_verdict *verdict
 void trace_event(pair *p, const relay_event *event);
 /* The session is over. */
 void trace_end(pair *p);
+/* The handshake with the client is over. */
+void trace_client_tls(pair *p);
 void trace_note(pair *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

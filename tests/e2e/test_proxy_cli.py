@@ -184,6 +184,32 @@ def test_proxy_cli__help_tells_every_option():
         assert option in done.stdout
 
 
+def test_proxy_cli__a_transcript_tells_of_tls_on_both_sides(stage, certificates):
+    good = certificates.good
+    provider = stage.provider(tls="implicit", context=server_context(good), name="localhost")
+    with proxy(provider, "--cert", good.cert, "--key", good.key, "--ca", certificates.ca,
+               "--tls", "implicit", "--trace") as running:
+        with Wire(running.port()) as wire:
+            wire.secure(client_context(certificates.ca), starttls=False).greet()
+            assert wire.command("QUIT").code == 221
+        running.wait_out("=== closed")
+        notes = [line.split(" === ")[1] for line in running.out if " === " in line]
+    client, connected, upstream, closed = notes
+    assert client.startswith("TLS with the client: TLSv1.3 TLS_")
+    assert connected == f"connected to 127.0.0.1, port {provider.port}"
+    assert upstream.startswith("TLS with the upstream: TLSv1.3 TLS_")
+    assert closed == "closed"
+
+
+def test_proxy_cli__a_transcript_tells_why_a_client_has_no_tls(stage, certificates):
+    with proxy(stage.provider(), "--cert", certificates.good.cert, "--key", certificates.good.key,
+               "--trace") as running:
+        with Wire(running.port()) as wire:
+            assert wire.greet().command("STARTTLS").code == 220
+            wire.send(b"this is no handshake")
+            running.wait_out("=== the TLS handshake of the client failed: ")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up a capability")
 def test_proxy_cli__transparent_takes_a_capability():
     without = ("setpriv", "--bounding-set", "-net_admin,-net_raw", "--inh-caps", "-net_admin,-net_raw")

@@ -204,6 +204,39 @@ static void proxy_hooks__second_mail_is_refused(void **state)
     client_close(c);
 }
 
+/* What a client says of recipients is kept up to a limit, also where the server takes none of them. */
+static void proxy_hooks__flood_of_recipients_is_not_kept(void **state)
+{
+    enum { FILL = 4000, KEPT = 4 << 20 };
+    proxy_fixture *x = *state;
+    static script s;
+    static char line[FILL + 64];
+    client *up = NULL;
+    script_init(&s, "reading", SMX_HOOK_RCPT, SMX_CONTINUE);
+    proxy_add_hook(x, &s.hook);
+    proxy_play(x);
+    client *c = proxy_greet(x, &up, "");
+    client_say(c, "MAIL FROM:<a@from.example>");
+    upstream_expect(up, "MAIL FROM:<a@from.example>");
+    client_say(up, "250 ok");
+    client_expect(c, "250 ");
+    int len = snprintf(line, sizeof(line), "RCPT TO:<b@to.example> NOSUCH=");
+    memset(line + len, 'x', FILL);
+    int most = KEPT / (len - 5 + FILL);
+    for (int i = 0; i < most; i++) {
+        client_say(c, line);
+        upstream_expect(up, line);
+        client_say(up, "555 no");
+        client_expect(c, "555 ");
+    }
+    client_say(c, line);
+    client_expect(c, "452 4.3.1");
+    assert_int_equal(s.calls[SMX_HOOK_RCPT], most);
+    client_close(c);
+    client_expect_end(up);
+    client_close(up);
+}
+
 /* ---- changes ---- */
 
 static void set_sender(smx_hook_call *call)
@@ -568,6 +601,7 @@ int main(void)
         PROXY_TEST(proxy_hooks__two_messages_and_a_refused_one_in_a_session),
         PROXY_TEST(proxy_hooks__paths_that_cannot_be_read_are_refused),
         PROXY_TEST(proxy_hooks__second_mail_is_refused),
+        PROXY_TEST(proxy_hooks__flood_of_recipients_is_not_kept),
         PROXY_TEST(proxy_hooks__sender_changes_and_its_parameters_stay),
         PROXY_TEST(proxy_hooks__recipient_is_added),
         PROXY_TEST(proxy_hooks__recipient_is_deleted),
