@@ -147,6 +147,8 @@ static void pair_judge(pair *p)
     if (p->guest.view.tls)
         trace_client_tls(p);
     pair_ask(p, SMX_HOOK_CONNECT, (smx_slice){0});
+    if (p->state == PAIR_JUDGED)
+        pair_set_deadline(p);
 }
 
 static void pair_goes_on(pair *p, guest_step step, const smx_reply *refusal)

@@ -125,6 +125,8 @@ static void client_on_timeout(void *owner)
     if (p->watch != NULL && p->watch->hooks != NULL &&
         now >= hook_session_deadline(p->watch->hooks))
         hook_session_expire(p->watch->hooks);
+    if (p->state == PAIR_JUDGED) /* another hook may be asked now */
+        pair_set_deadline(p);
     if (p->state != PAIR_RELAYS)
         return;
     relay_expire(p->relay, now);

@@ -45,7 +45,7 @@ static bool ends_message(const pair *p, const relay_event *event)
 static void count_reply(const pair *p, const relay_event *event)
 {
     const entrance *e = &p->listener->entrance;
-    if (event->kind == RELAY_KIND_AUTH && event->code == 235)
+    if (event->kind == RELAY_KIND_AUTH && event->code / 100 == 2)
         front_count(e, auth_successes);
     else if (event->kind == RELAY_KIND_AUTH && event->code >= 400)
         front_count(e, auth_failures);

@@ -116,7 +116,7 @@ void watch_reply(pair *p, const relay_event *event)
     pair_watch *w = p->watch;
     if (w == NULL)
         return;
-    if (event->kind == RELAY_KIND_AUTH && event->code == 235 && !event->own) {
+    if (event->kind == RELAY_KIND_AUTH && event->code / 100 == 2 && !event->own) {
         keep(&w->user, auth_user_name(&w->auth), &p->guest.view.user);
         p->guest.view.authenticated = true;
     }

@@ -78,7 +78,7 @@ static void reply_auth(relay *r, relay_wait *w, const smx_reply_lines *reply, re
     relay_reply_passes(w, reply, event);
     r->asking = false;
     r->decided = 0;
-    r->authenticated = r->authenticated || reply->code == 235;
+    r->authenticated = r->authenticated || is_yes(reply);
     r->auth_failed = reply->code >= 400;
     relay_enter(r, reply->code == 334 ? RELAY_STATE_DIALOGUE : RELAY_STATE_COMMAND);
     if (reply->code == 334 && r->client_gone)
@@ -322,11 +322,11 @@ static void take_reply(relay *r, const smx_reply_lines *reply, bool has_more, re
     meanings[w.kind](r, &w, reply, event);
 }
 
-/* 235: the owner is asked before the client hears it. */
+/* Yes: the owner is asked before the client hears it. */
 static bool asks_about_user(relay *r, const smx_reply_lines *reply, relay_event *event)
 {
     const relay_wait *w = relay_head(r);
-    if (w == NULL || w->kind != RELAY_KIND_AUTH || reply->code != 235 || r->client_gone ||
+    if (w == NULL || w->kind != RELAY_KIND_AUTH || !is_yes(reply) || r->client_gone ||
         !relay_asks(r, SMX_HOOK_AUTH) || r->decided != 0)
         return false;
     event->type = r->asking ? RELAY_NONE : RELAY_ASK;

@@ -475,6 +475,20 @@ static void proxy_hooks__silent_hook_gets_its_on_error(void **state)
     client_close(c);
 }
 
+static void proxy_hooks__silent_hook_of_connect_gets_its_on_error(void **state)
+{
+    proxy_fixture *x = *state;
+    static script s;
+    script_later(&s, SMX_HOOK_CONNECT);
+    s.hook.timeout_ms = 50;
+    proxy_add_hook(x, &s.hook);
+    proxy_start(x);
+    client *c = client_open(x->f);
+    client_expect(c, "421 ");
+    client_expect_end(c);
+    client_close(c);
+}
+
 static void proxy_hooks__waiting_body_keeps_its_octets(void **state)
 {
     proxy_fixture *x = *state;
@@ -614,6 +628,7 @@ int main(void)
         cmocka_unit_test(proxy_hooks__chunked_message_goes_through_hooks),
         cmocka_unit_test(proxy_hooks__what_has_gone_on_cannot_be_changed),
         PROXY_TEST(proxy_hooks__silent_hook_gets_its_on_error),
+        PROXY_TEST(proxy_hooks__silent_hook_of_connect_gets_its_on_error),
         PROXY_TEST(proxy_hooks__waiting_body_keeps_its_octets),
         PROXY_TEST(proxy_hooks__answer_for_a_client_that_went_away_is_gone),
         PROXY_TEST(proxy_hooks__many_waiting_sessions_hinder_nobody),
