@@ -76,22 +76,29 @@ void pair_tell(pair *p, smx_hook_phase phase)
 
 /* ---- answers to the relay ---- */
 
-static void decide(pair *p, const relay_decision *decision)
+/* False: a line of ours cannot be sent, and the command was refused. */
+static bool decide(pair *p, const relay_decision *decision)
 {
-    /* Out of memory the relay closes by itself. */
     int error = relay_decide(p->relay, decision);
+    bool sendable = error != SMX_E_INVALID;
+    if (!sendable) {
+        const relay_decision refusal = {.kind = RELAY_REFUSE, .reply = *PEER_REPLY(LOCAL_ERROR)};
+        error = relay_decide(p->relay, &refusal);
+    }
+    /* Out of memory the relay closes by itself. */
     if (error != 0)
         pair_log(p, SMX_LOG_WARN, "out_of_memory", NULL, (smx_slice){0});
+    return sendable;
 }
 
 static void decide_pass(pair *p)
 {
-    decide(p, &(relay_decision){.kind = RELAY_PASS});
+    (void)decide(p, &(relay_decision){.kind = RELAY_PASS});
 }
 
 static void decide_refuse(pair *p, const smx_reply *reply)
 {
-    decide(p, &(relay_decision){.kind = RELAY_REFUSE, .reply = *reply});
+    (void)decide(p, &(relay_decision){.kind = RELAY_REFUSE, .reply = *reply});
 }
 
 static void note_verdict(pair *p, smx_hook_phase phase, const smx_verdict *verdict)
@@ -121,7 +128,7 @@ static bool refused(pair *p, const smx_verdict *verdict)
     };
     if (verdict->kind == SMX_CONTINUE)
         return false;
-    decide(p, &(relay_decision){.kind = kinds[verdict->kind], .reply = verdict->reply});
+    (void)decide(p, &(relay_decision){.kind = kinds[verdict->kind], .reply = verdict->reply});
     return true;
 }
 
@@ -182,7 +189,7 @@ static bool change_envelope(pair *p, const hook_change *changes)
 /* The client's own line, but for the path: parameters keep their octets. */
 static void decide_mail(pair *p, const hook_change *changes)
 {
-    const pair_transaction *tx = p->watch->transaction;
+    pair_transaction *tx = p->watch->transaction;
     smx_slice sender = tx->draft.envelope.mail.path.mailbox;
     smx_slice rest = pair_transaction_parameters(tx->mail);
     buffer line = {0};
@@ -190,12 +197,14 @@ static void decide_mail(pair *p, const hook_change *changes)
         decide_pass(p);
         return;
     }
-    if (buffer_printf(&line, "MAIL FROM:<%.*s>%.*s\r\n", (int)sender.len, sender.data,
-                      (int)rest.len, rest.data) != 0)
+    tx->is_refused = buffer_printf(&line, "MAIL FROM:<%.*s>%.*s\r\n", (int)sender.len, sender.data,
+                                   (int)rest.len, rest.data) != 0;
+    if (tx->is_refused)
         decide_refuse(p, PEER_REPLY(NO_ROOM));
     else
-        decide(p, &(relay_decision){
-                      .kind = RELAY_PASS, .is_changed = true, .line = buffer_slice(&line)});
+        tx->is_refused = !decide(
+            p,
+            &(relay_decision){.kind = RELAY_PASS, .is_changed = true, .line = buffer_slice(&line)});
     buffer_free(&line);
 }
 
@@ -228,7 +237,7 @@ static void decided_rcpt(pair *p, const smx_verdict *verdict, const hook_change 
     if (error != 0 && p->watch->hooks != NULL)
         decide_refuse(p, PEER_REPLY(NO_ROOM));
     else
-        decide(p, &(relay_decision){.kind = RELAY_PASS, .is_changed = is_deleted});
+        (void)decide(p, &(relay_decision){.kind = RELAY_PASS, .is_changed = is_deleted});
 }
 
 static void decided_data(pair *p, const smx_verdict *verdict, const hook_change *changes)

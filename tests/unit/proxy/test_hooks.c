@@ -310,6 +310,32 @@ static void proxy_hooks__sender_changes_and_its_parameters_stay(void **state)
     client_close(up);
 }
 
+/* With the new sender the line would be too long for any server. */
+static void proxy_hooks__sender_that_finds_no_room_is_451(void **state)
+{
+    proxy_fixture *x = *state;
+    static script s;
+    static char line[SMX_COMMAND_LINE_MAX - 1];
+    script_init(&s, "changing", SMX_HOOK_MAIL, SMX_CONTINUE);
+    s.change = set_sender;
+    proxy_add_hook(x, &s.hook);
+    client *up = NULL;
+    proxy_play(x);
+    client *c = proxy_greet(x, &up, "");
+    int len = snprintf(line, sizeof(line), "MAIL FROM:<a@b.example> NOSUCH=");
+    memset(line + len, 'x', sizeof(line) - 1 - (size_t)len);
+    client_say(c, line);
+    client_expect(c, "451 ");
+    client_say(c, "NOOP");
+    upstream_expect(up, "NOOP");
+    client_say(up, "250 ok");
+    client_expect(c, "250 ");
+    client_say(c, "MAIL FROM:<a@b.example>");
+    upstream_expect(up, "MAIL FROM:<new@from.example>");
+    client_close(c);
+    client_close(up);
+}
+
 static void proxy_hooks__recipient_is_added(void **state)
 {
     proxy_fixture *x = *state;
@@ -617,6 +643,7 @@ int main(void)
         PROXY_TEST(proxy_hooks__second_mail_is_refused),
         PROXY_TEST(proxy_hooks__flood_of_recipients_is_not_kept),
         PROXY_TEST(proxy_hooks__sender_changes_and_its_parameters_stay),
+        PROXY_TEST(proxy_hooks__sender_that_finds_no_room_is_451),
         PROXY_TEST(proxy_hooks__recipient_is_added),
         PROXY_TEST(proxy_hooks__recipient_is_deleted),
         PROXY_TEST(proxy_hooks__header_changes_while_the_message_streams),
