@@ -89,6 +89,15 @@ static void tell_command(const pair *p, const relay_event *event, const relay_in
         tell_lines(p, SMX_PROXY_TO_UPSTREAM, info->client_tls, event->own, event->text);
 }
 
+/* What its reader would miss most (relay_auth.c). */
+static void tell_hidden_auth(const pair *p, const relay_info *info)
+{
+    const char *why = p->listener->relay.hide_auth ? "AUTH was taken out: it is off here"
+                      : info->client_tls ? "AUTH was taken out: the way to the upstream is not safe"
+                                         : "AUTH was taken out: the client is not in TLS";
+    tell(p, SMX_PROXY_NOTE, info->client_tls, true, slice_of_text(why));
+}
+
 void trace_event(pair *p, const relay_event *event)
 {
     relay_info info;
@@ -106,6 +115,9 @@ void trace_event(pair *p, const relay_event *event)
     else
         tell_lines(p, SMX_PROXY_TO_CLIENT, info.upstream_tls,
                    event->own || event->type == RELAY_OWN_REPLY, event->text);
+    bool is_hello = event->kind == RELAY_KIND_HELLO || event->kind == RELAY_KIND_OWN_HELLO;
+    if (event->type == RELAY_REPLY && is_hello && event->code == 250 && info.auth_hidden)
+        tell_hidden_auth(p, &info);
 }
 
 void trace_note(pair *p, const char *format, ...)

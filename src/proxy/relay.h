@@ -198,6 +198,7 @@ typedef struct relay_info {
     bool client_tls;
     bool upstream_tls;
     bool is_raw;
+    bool auth_hidden;   /* the upstream offers AUTH, and its last EHLO reply passed without it */
     size_t outstanding; /* replies that are awaited */
 } relay_info;
 void relay_get_info(const relay *r, relay_info *info);

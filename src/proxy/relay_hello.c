@@ -167,6 +167,7 @@ void relay_pass_hello(relay *r, const smx_reply_lines *reply, relay_event *event
     smx_capabilities capabilities;
     smx_capabilities_parse(reply, &capabilities);
     r->offered = capabilities.extensions;
+    r->auth_hidden = (r->offered & SMX_EXT_AUTH) != 0 && !relay_offers_auth(r);
     if (filter_hello(r, reply) != 0) {
         event->type = RELAY_NONE;
         relay_fail(r);

@@ -138,6 +138,7 @@ struct relay {
     bool spoken;    /* the client's first command was understood */
     bool own_hello; /* our own greeting is the client's EHLO, as it came */
     bool authenticated;
+    bool auth_hidden;   /* the last EHLO reply lost its AUTH */
     bool auth_failed;   /* unknown words behind it may be the rest of its dialogue */
     bool upstream_gone; /* cut, or ended */
     bool given_up;      /* the upstream hears nothing more, but owes replies to what it heard */

@@ -210,6 +210,19 @@ def test_proxy_cli__a_transcript_tells_why_a_client_has_no_tls(stage, certificat
             running.wait_out("=== the TLS handshake of the client failed: ")
 
 
+def test_proxy_cli__a_transcript_tells_where_auth_has_gone(stage, certificates):
+    good = certificates.good
+    provider = stage.provider(users={"me": "sesame"})
+    with proxy(provider, "--cert", good.cert, "--key", good.key, "--trace") as running:
+        with Wire(running.port()) as wire:
+            assert "AUTH" not in wire.greet().offers
+            running.wait_out("=== AUTH was taken out: the client is not in TLS")
+            assert "AUTH" in wire.secure(client_context(certificates.ca)).ehlo().offers
+            assert wire.command("QUIT").code == 221
+        running.wait_out("=== closed")
+        assert len([line for line in running.out if "AUTH was taken out" in line]) == 1
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up a capability")
 def test_proxy_cli__transparent_takes_a_capability():
     without = ("setpriv", "--bounding-set", "-net_admin,-net_raw", "--inh-caps", "-net_admin,-net_raw")
