@@ -25,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 HELLO = b"EHLO idle.example\r\n"
 OFFERS = b"250-up.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 26214400\r\n"
 WARM, AT_ONCE, PATIENCE = 20, 200, 60
+DESCRIPTORS = 20000
 SETTLE_SECONDS, SETTLED_SECONDS = 10, 2.0
 
 
@@ -138,7 +139,7 @@ def settled_memory(pids):
     least, end = None, time.monotonic() + SETTLE_SECONDS
     since = time.monotonic()
     while time.monotonic() < min(end, since + SETTLED_SECONDS):
-        now = sum(memory(pid) for pid in pids)
+        now = sum(memory(pid) for pid in pids())
         if least is None or now < least:
             least, since = now, time.monotonic()
         time.sleep(0.05)
@@ -147,7 +148,7 @@ def settled_memory(pids):
 
 def measure(port, pids, count, context=None):
     """(octets for each session, those that no longer worked) of `count` sessions to this port, which
-    is of the processes `pids`."""
+    is of the processes that `pids()` names."""
     sessions = Sessions(port, context)
     try:
         sessions.open(WARM)
@@ -159,11 +160,19 @@ def measure(port, pids, count, context=None):
         sessions.close()
 
 
+def raise_limit():
+    """20,000 descriptors, for this process and those that it starts."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 # ---- smtpmux alone ----
 
 def make_certificate(folder):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                    "-nodes", "-subj", "/CN=localhost", "-days", "2", "-keyout", folder / "tls.key",
+                    "-nodes", "-subj", "/CN=localhost", "-addext",
+                    "subjectAltName=IP:127.0.0.1,DNS:localhost", "-days", "2", "-keyout", folder / "tls.key",
                     "-out", folder / "tls.crt"], check=True, stderr=subprocess.DEVNULL)
     return folder / "tls.crt", folder / "tls.key"
 
@@ -196,7 +205,7 @@ def run_smtpmux(program, count, tls):
     with tempfile.TemporaryDirectory(prefix="smtpmux-idle-") as folder:
         process, port = start_proxy(program, upstream.port, pathlib.Path(folder), tls)
         try:
-            return measure(port, [process.pid], count, any_certificate() if tls else None)
+            return measure(port, lambda: [process.pid], count, any_certificate() if tls else None)
         finally:
             process.terminate()
             process.stderr.read()
@@ -210,9 +219,7 @@ def main():
     parser.add_argument("--program", default=ROOT / "build/smtpmux")
     parser.add_argument("--only", default="plain,tls")
     options = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    most = 20000 if hard == resource.RLIM_INFINITY else min(hard, 20000)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    raise_limit()
     failures = 0
     for kind in options.only.split(","):
         octets, failed = run_smtpmux(options.program, options.sessions, kind == "tls")
