@@ -215,8 +215,13 @@ class Stand:
 
     def count_descriptors(self):
         """The sockets: of the other descriptors the daemon opens some with its first client."""
-        folder = Path(f"/proc/{self.proxy.process.pid}/fd")
-        return sum(os.readlink(link).startswith("socket:") for link in folder.iterdir())
+        count = 0
+        for link in Path(f"/proc/{self.proxy.process.pid}/fd").iterdir():
+            try:
+                count += os.readlink(link).startswith("socket:")
+            except FileNotFoundError:
+                pass  # it was closed just now
+        return count
 
     def expect_nothing_left(self):
         wait_until(lambda: self.count_descriptors() == self.descriptors, 20,
