@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Fetches the programs that tests and benches meet smtpmux with, without installing them.
 # Usage: scripts/peers.sh test|bench
-#   test: postfix, exim, opensmtpd, nft, nodemailer, promtool    bench: postfix, haproxy, nginx
+#   test: postfix, exim, opensmtpd, nft, nodemailer, smtp-server, promtool    bench: postfix, haproxy, nginx
 # Leaves build/peers/bin/{smtp-source,smtp-sink,postfix...,haproxy,nginx,nft}, wrappers that find
 # their own libraries, the unpacked packages in build/peers/root (the other mail servers beside it,
-# in exim and opensmtpd), nodemailer in build/peers/node.
+# in exim and opensmtpd), packages of npm in build/peers/node.
 # shellcheck disable=SC2317
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 
 peers=$PWD/build/peers
 nodemailer=nodemailer@7.0.10
+smtp_server=smtp-server@3.16.1
 
 # What apt would install for the package, simulated, and the package itself.
 packages_for() {
@@ -93,6 +94,10 @@ get_nodemailer() {
   npm install --loglevel=error --no-audit --no-fund --prefix "$peers/node" "$nodemailer"
 }
 
+get_smtp-server() {
+  npm install --loglevel=error --no-audit --no-fund --prefix "$peers/node" "$smtp_server"
+}
+
 # once NAME: nothing to do when its stamp is there.
 once() {
   [ -f "$peers/$1.done" ] && return
@@ -102,7 +107,7 @@ once() {
 }
 
 case "${1:-}" in
-  test) wanted=(postfix exim opensmtpd nft nodemailer promtool) ;;
+  test) wanted=(postfix exim opensmtpd nft nodemailer smtp-server promtool) ;;
   bench) wanted=(postfix haproxy nginx) ;;
   *) echo "usage: $0 test|bench" >&2; exit 64 ;;
 esac

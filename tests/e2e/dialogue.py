@@ -7,6 +7,7 @@ import zlib
 
 LINE_MAX = 12_288  # octets of a command line that passes the proxy
 BDAT = re.compile(rb"BDAT (\d{1,9})( LAST)?\r\n", re.IGNORECASE)
+LIKE_BDAT = re.compile(rb"[\x00- ]*BDAT(?![A-Z0-9])", re.IGNORECASE)
 MAIL = re.compile(rb"MAIL FROM:<([^<> ]*)>((?: [^ \r\n]+)*)\r\n", re.IGNORECASE)
 RCPT = re.compile(rb"RCPT TO:<([^<> ]+)>((?: [^ \r\n]+)*)\r\n", re.IGNORECASE)
 REPLY_END = re.compile(rb"\d{3}(?: [^\r\n]*)?\r\n")
@@ -106,6 +107,8 @@ class Dialogue:
             return self._note(len(line), reply(500, zlib.crc32(line)), "long")
         if re.search(rb"[\r\n]", line[:-2]):
             return self._note(len(line), reply(500, zlib.crc32(line)), "bare")
+        if LIKE_BDAT.match(line) and not BDAT.fullmatch(line):
+            return self._note(len(line), reply(501, zlib.crc32(line)), "bdat-syntax")
         verb = line[:-2].split(b" ")[0].upper()
         name = "_do_" + verb.decode("ascii", "replace").lower()
         return getattr(self, name, self._do_unknown)(line, zlib.crc32(line))
@@ -210,8 +213,6 @@ class Dialogue:
 
     def _do_bdat(self, line, seed):
         match = BDAT.fullmatch(line)
-        if not match:
-            return self._note(len(line), reply(501, seed), "bdat-syntax")
         size = len(line) + int(match.group(1))
         if len(self.input) < size:
             return False
@@ -219,7 +220,8 @@ class Dialogue:
         if not self.chunking:
             return self._note(size, reply(503, seed), "bdat-unknown")
         seed = zlib.crc32(chunk)
-        if not self.recipients or seed % 9 == 0:
+        each = self.lmtp and match.group(2)  # a reply for each recipient, whatever becomes of it
+        if not self.recipients or (seed % 9 == 0 and not each):
             if self.recipients or match.group(2):
                 self._reset()
             return self._note(size, reply(503 if seed % 9 else 552, seed))
