@@ -174,8 +174,11 @@ static void reply_message(relay *r, relay_wait *w, const smx_reply_lines *reply,
 static void reply_chunk(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
 {
     relay_reply_passes(w, reply, event);
-    if (!is_yes(reply))
-        r->recipients = 0;
+    if (is_yes(reply))
+        return;
+    r->recipients = 0;
+    r->answered = 0;
+    buffer_clear(&r->taken);
 }
 
 /* Of a message that went in parts of our own the client hears what was said to the first one refused. */
