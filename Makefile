@@ -4,6 +4,7 @@
 #   make run      serve with ./config.yaml            make fmt      lay the sources out anew
 #   make install  PREFIX=/usr/local DESTDIR=          make clean    remove all build folders
 #   make bench    compare with its peers              make fuzz     SECONDS_EACH=60 per target
+#   make transparency   10,000 sessions by chance with and without the proxy: SESSIONS, SEED, FIRST
 #   make soak     100,000 messages past providers that fail: MESSAGES, SEED, KIND=release|asan|tsan
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -12,7 +13,7 @@ SECONDS_EACH ?= 60
 KIND ?= release
 
 .DEFAULT_GOAL := build
-.PHONY: build demo run test lint fmt fuzz soak bench bench-quick install clean
+.PHONY: build demo run test lint fmt fuzz soak transparency bench bench-quick install clean
 
 build:
 	@scripts/deps.sh build
@@ -46,6 +47,12 @@ fuzz:
 soak:
 	@scripts/deps.sh build
 	@scripts/soak.sh $(KIND)
+
+transparency:
+	@scripts/deps.sh test
+	@scripts/build.sh asan smtpmux
+	@SESSIONS=$${SESSIONS:-10000} /usr/bin/python3 -m pytest -q -p no:cacheprovider \
+	  tests/e2e/test_proxy_transparency.py
 
 bench bench-quick:
 	@scripts/deps.sh test
