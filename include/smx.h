@@ -7,6 +7,7 @@
 #include "smx/loop.h"
 #include "smx/message.h"
 #include "smx/proto.h"
+#include "smx/proxy.h"
 #include "smx/server.h"
 #include "smx/session.h"
 #include "smx/types.h"
