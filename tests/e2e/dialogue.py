@@ -206,7 +206,6 @@ class Dialogue:
         if self.sender is None or not self.recipients or len(line) > 6:
             return self._note(len(line), reply(503 if self.sender is None else 554, seed))
         if self.sender % 7 == 0:
-            self._reset()
             return self._note(len(line), reply(451, seed + self.recipients))
         self.state = self._body
         return self._note(len(line), reply(354, self.sender if self.sender is not None else 0))
