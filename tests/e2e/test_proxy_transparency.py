@@ -8,7 +8,7 @@ from dialogue_run import Server, compare
 from octet_sink import proxy_config, proxy_listener
 
 SESSIONS, FIRST, SEED = (int(os.environ.get(name, default)) for name, default in (
-    ("SESSIONS", "600"), ("FIRST", "0"), ("SEED", "1")))
+    ("SESSIONS", "1000"), ("FIRST", "0"), ("SEED", "1")))
 AT_A_TIME = 32
 
 
