@@ -41,10 +41,10 @@ def stamp(path, command, base):
     return CACHE / digest.hexdigest()
 
 
-def tidy(build, path, mark):
+def tidy(path, mark):
     """None if the file is clean, else what clang-tidy says about it."""
     run = subprocess.run(
-        ["clang-tidy", "-p", build, *OPTIONS, str(path)],
+        ["clang-tidy", "-p", str(CACHE), *OPTIONS, str(path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
     )
     if run.returncode == 0 and not run.stdout.strip():
@@ -55,13 +55,15 @@ def tidy(build, path, mark):
 
 
 def commands(build):
-    """The compile command of each file of src/ (its first, if it is compiled more than once)."""
+    """The compile command of each file of src/: its first, if it is compiled more than once, which is
+    written to the cache's own list, since clang-tidy reads a file by all commands that it finds."""
     found = {}
     for entry in json.loads(Path(build, "compile_commands.json").read_text()):
         path = Path(os.path.relpath(Path(entry["directory"], entry["file"])))
         if path.parts[0] == "src" and path.suffix == ".c":
-            found.setdefault(path, entry["command"])
-    return found
+            found.setdefault(path, entry)
+    Path(CACHE, "compile_commands.json").write_text(json.dumps(list(found.values())))
+    return {path: entry["command"] for path, entry in found.items()}
 
 
 def main(build="build-asan"):
@@ -75,7 +77,7 @@ def main(build="build-asan"):
     stamps = {path: stamp(path, command, base) for path, command in known.items()}
     due = [path for path, mark in stamps.items() if not mark.exists()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(lambda path: tidy(build, path, stamps[path]), due))
+        results = list(pool.map(lambda path: tidy(path, stamps[path]), due))
     findings = [text for text in results if text is not None]
     print("\n".join(findings + [f"clang-tidy: {len(due)} of {len(stamps)} files read anew"]))
     return 1 if findings or left_out or not stamps else 0

@@ -93,7 +93,7 @@ void admin_show_upstreams(const json_t *upstreams)
     size_t i;
     const json_t *one;
     widen(widths, &r);
-    row line;
+    row line = {0};
     json_array_foreach(upstreams, i, one)
     {
         write_row(&line, one);

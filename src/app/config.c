@@ -151,7 +151,7 @@ static void check_presence(config_reader *reader, const yaml_node *top)
     const yaml_entry *listeners = yaml_find(top, SMX_SLICE("listeners"));
     if (listeners == NULL && c->is_go_form)
         go_form_listeners(reader);
-    else if (listeners == NULL && !reader_has_misspelt(&level_top, reader->top, "listeners"))
+    else if (listeners == NULL && !reader_has_misspelt(&level_top, &reader->top, "listeners"))
         problems_error(reader->problems, PROBLEMS_NOWHERE,
                        "this file needs the key `listeners`: where clients connect, such as "
                        "[{listen: \"127.0.0.1:2525\", allow_insecure_auth: true}]");
@@ -165,7 +165,7 @@ static void check_users_presence(config_reader *reader, const yaml_node *top)
 {
     const config *c = reader->config;
     if (yaml_find(top, SMX_SLICE("users")) == NULL &&
-        !reader_has_misspelt(&level_top, reader->top, "users") &&
+        !reader_has_misspelt(&level_top, &reader->top, "users") &&
         (c->listener_count == 0 || config_has_mode(c, CONFIG_MUX)))
         problems_error(reader->problems, PROBLEMS_NOWHERE,
                        "this file needs the key `users`: who may send, and through which "
@@ -184,13 +184,12 @@ static bool check_kind(config_reader *reader, const yaml_node *top)
 static void read_top(config_reader *reader, const yaml_node *top)
 {
     config *c = reader->config;
-    yaml_entry at = {{"", 0}, 0, top};
     if (!check_kind(reader, top))
         return;
-    reader->top = &at;
+    reader->top = (yaml_entry){{"", 0}, 0, top};
     c->is_go_form = go_form_is(top);
     reader->upstream_capacity = count_upstreams(top);
-    reader_level(reader, &level_top, &at, c);
+    reader_level(reader, &level_top, &reader->top, c);
     set_hostname(reader);
     check_hostname(reader, top);
     check_temp_dir(reader, top);

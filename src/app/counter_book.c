@@ -39,8 +39,10 @@ void counter_book_free(counter_book *book)
 {
     if (book == NULL)
         return;
-    while (book->pages.first != NULL)
-        page_free(list_member(list_take_first(&book->pages), counter_page, node));
+    for (list_node *at = book->pages.first, *next; at != NULL; at = next) {
+        next = at->next;
+        page_free(list_member(at, counter_page, node));
+    }
     (void)pthread_mutex_destroy(&book->mutex);
     free(book);
 }

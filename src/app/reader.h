@@ -9,7 +9,7 @@
 struct config_reader {
     config *config;
     problems *problems;
-    const yaml_entry *top; /* all of the file */
+    yaml_entry top;        /* all of the file */
     const char *folder;    /* that the file's paths are of, with its slash; NULL: they have none */
     const yaml_entry **listener_entries;
     const yaml_entry **user_entries;

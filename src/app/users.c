@@ -122,7 +122,7 @@ static void tell_no_upstream(config_reader *reader, smx_slice name, int64_t offs
     if (near.best != NULL)
         problems_error(reader->problems, offset, "no upstream is called `%s`; did you mean `%s`?",
                        name.data, near.best);
-    else if (reader_has(reader->top, "upstreams"))
+    else if (reader_has(&reader->top, "upstreams"))
         problems_error(reader->problems, offset,
                        "no upstream is called `%s`: the key `upstreams` of the file lists them",
                        name.data);
@@ -138,8 +138,8 @@ static void add_choice(config_reader *reader, choice_list *to, smx_slice name, i
 {
     const config *c = reader->config;
     size_t index;
-    if (reader_has_failed(reader, reader->top, "upstreams") ||
-        reader_has_misspelt(&level_top, reader->top, "upstreams"))
+    if (reader_has_failed(reader, &reader->top, "upstreams") ||
+        reader_has_misspelt(&level_top, &reader->top, "upstreams"))
         return;
     if (!upstreams_find(c, name, &index)) {
         tell_no_upstream(reader, name, offset);

@@ -89,7 +89,7 @@ static void watch_auth(pair_watch *w, const relay_event *event)
 void watch_command(pair *p, const relay_event *event)
 {
     pair_watch *w = p->watch;
-    smx_command command;
+    smx_command command = {0};
     if (w == NULL || (event->own && event->kind != RELAY_KIND_OWN_HELLO))
         return;
     w->has_quit = w->has_quit || event->kind == RELAY_KIND_QUIT;

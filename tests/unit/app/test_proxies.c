@@ -163,8 +163,7 @@ static const struct {
      "a}]\n" UPSTREAMS USERS,
      "1:64: `upstream` is for a listener with `mode: proxy`\n"
      "1:86: `audit` is for a listener with `mode: proxy`\n"},
-    {LISTENERS,
-     " this file needs the key `users`: who may send, and through which upstreams\n"},
+    {LISTENERS, " this file needs the key `users`: who may send, and through which upstreams\n"},
 };
 
 static void app_proxies__mistakes_are_told_where_they_stand(void **state)
