@@ -15,6 +15,9 @@
 typedef struct connection connection;
 
 typedef struct connection_handler {
+    /* connection_open: an attempt to connect has begun, from here to there; the peer may know of it before
+     * `connected`. May be NULL. */
+    void (*attempted)(void *owner, const smx_address *local, const smx_address *peer);
     /* connection_open: connected (0), or not: the connection closes then by itself. */
     void (*connected)(void *owner, int error);
     /* Octets came: returns how many were used. The connection keeps the rest, puts later ones behind

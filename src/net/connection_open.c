@@ -123,12 +123,27 @@ static int opening_bind(connection *c)
     return error != 0 ? error : uv_tcp_bind(&c->uv.tcp, &o->source.any, 0);
 }
 
+static void opening_tell_attempt(const connection *c, const resolver_address *to)
+{
+    smx_address local;
+    smx_address peer;
+    resolver_address own = {.any = {.sa_family = AF_UNSPEC}};
+    int size = sizeof(own);
+    if (c->handler->attempted == NULL || uv_tcp_getsockname(&c->uv.tcp, &own.any, &size) != 0)
+        return;
+    endpoint_address(&own.any, &local);
+    endpoint_address(&to->any, &peer);
+    c->handler->attempted(c->owner, &local, &peer);
+}
+
 static int opening_connect(connection *c, const resolver_address *to)
 {
     connection_opening *o = c->opening;
     int error = opening_bind(c);
     if (error == 0)
         error = uv_tcp_connect(&o->request, &c->uv.tcp, &to->any, opening_on_connected);
+    if (error == 0)
+        opening_tell_attempt(c, to);
     return uv_error_map(error);
 }
 

@@ -77,6 +77,14 @@ static void pair_found_loop(pair *p)
     pair_refuse_loop(p);
 }
 
+static bool pair_refuses_itself(pair *p)
+{
+    bool refuses = pair_upstream_is_client(p);
+    if (refuses)
+        pair_no_upstream(p, "loop", "the client is a connection of this proxy to its upstream");
+    return refuses;
+}
+
 void pair_connect(pair *p)
 {
     int error = 0;
@@ -115,6 +123,8 @@ void pair_connected(pair *p, int error)
         pair_found_loop(p);
         return;
     }
+    if (pair_refuses_itself(p)) /* another loop can have taken it in before it was kept */
+        return;
     note_connected(p);
     bool first = p->listener->upstream.tls == SMX_TLS_IMPLICIT && !p->listener->is_raw;
     error = pair_upstream_introduce(p);
@@ -138,6 +148,8 @@ void pair_upstream_secured_first(pair *p, int error)
 
 static void pair_judge(pair *p)
 {
+    if (pair_refuses_itself(p))
+        return;
     p->state = PAIR_JUDGED;
     connection_waiting(p->guest.connection, true);
     if (watch_new(p) != 0) {

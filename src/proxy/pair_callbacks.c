@@ -142,6 +142,11 @@ static void upstream_on_timeout(void *owner)
     (void)owner; /* the client's connection keeps the time of both */
 }
 
+static void upstream_on_attempted(void *owner, const smx_address *local, const smx_address *peer)
+{
+    pair_upstream_enter_route(owner, local, peer);
+}
+
 static void upstream_on_connected(void *owner, int error)
 {
     pair *p = owner;
@@ -177,6 +182,7 @@ static void client_on_closed(void *owner)
 static void upstream_on_closed(void *owner)
 {
     pair *p = owner;
+    pair_upstream_leave_route(p);
     p->pair_upstream_open = false;
     p->upstream = NULL;
     pair_free_if_closed(p);
@@ -192,6 +198,7 @@ const connection_handler pair_client_handler = {
 };
 
 const connection_handler pair_upstream_handler = {
+    .attempted = upstream_on_attempted,
     .connected = upstream_on_connected,
     .data = upstream_on_data,
     .ended = upstream_on_ended,

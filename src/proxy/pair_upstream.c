@@ -32,6 +32,41 @@ bool pair_upstream_is_ourselves(const pair *p, const smx_address *to)
     return false;
 }
 
+/* ---- a rule of the firewall that catches our own connections too ---- */
+
+void pair_upstream_leave_route(pair *p)
+{
+    if (p->is_routed)
+        shared_leave_route(p->proxy->front.shared, &p->route_from, &p->route_to);
+    p->is_routed = false;
+}
+
+/* Of several attempts the last one counts. Without memory a loop through this one is not seen. */
+void pair_upstream_enter_route(pair *p, const smx_address *from, const smx_address *to)
+{
+    pair_upstream_leave_route(p);
+    p->route_from = *from;
+    p->route_to = *to;
+    p->is_routed = shared_enter_route(p->proxy->front.shared, from, to);
+}
+
+/* A proxy of this process that has our listener for its upstream is a client like others. Where TPROXY
+ * lets clients keep their address, a client and our own connection can have the same two ends. */
+bool pair_upstream_is_client(const pair *p)
+{
+    smx_address to;
+    const connection *c = p->guest.connection;
+    bool alike = p->listener->entrance.options.transparent &&
+                 p->listener->upstream.address == SMX_PROXY_ADDRESS_TRANSPARENT;
+    if (alike)
+        return false;
+    connection_original_destination(c, &to);
+    return shared_has_route(p->proxy->front.shared, connection_peer(c), &to) &&
+           !pair_upstream_is_ourselves(p, &to);
+}
+
+/* ---- the attempt ---- */
+
 /* Where redirected clients wanted to go. */
 static const char *find_original(const pair *p, smx_address *to, char text[SMX_ADDRESS_TEXT],
                                  endpoint *e)
@@ -84,16 +119,26 @@ const char *pair_upstream_open(pair *p, int *error)
 
 /* ---- who the client is ---- */
 
+/* Where the client wanted to go: as a PROXY header of its own says, or before a rule redirected it. */
+static smx_address wanted_destination(const pair *p)
+{
+    const smx_address *local = connection_local(p->guest.connection);
+    smx_address to = p->guest.view.server;
+    if (address_equal(&to, local) && to.port == local->port)
+        connection_original_destination(p->guest.connection, &to);
+    return to;
+}
+
 /* PROXY, version 2, where it has a form for these addresses; else LOCAL. */
 static int send_proxy_header(pair *p)
 {
     char octets[64];
     size_t len;
-    const smx_session_view *view = &p->guest.view;
-    bool known = (view->client.family == 4 || view->client.family == 6) &&
-                 view->client.family == view->server.family;
+    const smx_address *client = &p->guest.view.client;
+    const smx_address to = wanted_destination(p);
+    bool known = (client->family == 4 || client->family == 6) && client->family == to.family;
     const smx_proxy_header header = {
-        .version = 2, .local = !known, .source = view->client, .destination = view->server};
+        .version = 2, .local = !known, .source = *client, .destination = to};
     int error = smx_proxy_header_write(&header, octets, sizeof(octets), &len);
     return error != 0 ? error : connection_queue(p->upstream, slice_of(octets, len));
 }

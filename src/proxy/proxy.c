@@ -104,17 +104,26 @@ static unsigned phase_bit(smx_hook_phase phase)
     return 1U << phase;
 }
 
+static unsigned envelope_phases(void)
+{
+    return phase_bit(SMX_HOOK_MAIL) | phase_bit(SMX_HOOK_RCPT) | phase_bit(SMX_HOOK_DATA);
+}
+
+static unsigned phases_wanted(const smx_hooks *hooks)
+{
+    unsigned wanted = 0;
+    for (unsigned phase = 0; hooks != NULL && phase < SMX_HOOK_PHASE_COUNT; phase++)
+        wanted |= hooks_want(hooks, (smx_hook_phase)phase) ? 1U << phase : 0;
+    return wanted;
+}
+
 /* What the relay is to ask, or to hand over decoded. MAIL and RCPT are read off its questions also for
  * records; a hook of the envelope may add a header field, so that messages go by way of us. */
 static unsigned phases_asked(const smx_proxy *proxy)
 {
     const smx_hooks *hooks = proxy->front.hooks;
-    const unsigned envelope =
-        phase_bit(SMX_HOOK_MAIL) | phase_bit(SMX_HOOK_RCPT) | phase_bit(SMX_HOOK_DATA);
-    unsigned asks = 0;
-    for (unsigned phase = 0; hooks != NULL && phase < SMX_HOOK_PHASE_COUNT; phase++)
-        asks |= hooks_want(hooks, (smx_hook_phase)phase) ? 1U << phase : 0;
-    if ((asks & envelope) != 0)
+    unsigned asks = phases_wanted(hooks);
+    if ((asks & envelope_phases()) != 0)
         asks |= phase_bit(SMX_HOOK_HEADER);
     if (hooks != NULL || proxy->options.record != NULL || proxy->options.trace != NULL)
         asks |= phase_bit(SMX_HOOK_MAIL) | phase_bit(SMX_HOOK_RCPT);
@@ -143,6 +152,7 @@ static void listener_fill_relay(proxy_listener *l, const smx_proxy_listener *opt
         .extension_count = options->extension_count,
         .bare_newline = o->bare_newline,
         .asks = phases_asked(l->proxy),
+        .reads_envelope = (phases_wanted(hooks) & envelope_phases()) == 0,
         .hold = hooks != NULL && hooks_have_flag(hooks, SMX_HOOK_HOLD),
         .idle_timeout_ms = o->idle_timeout_ms,
         .upstream_timeout_ms = u->reply_timeout_ms,

@@ -133,6 +133,9 @@ struct pair {
     arena memory;         /* strings of the view, attributes of XCLIENT */
     uint64_t trim_due;    /* buffers are given back */
     pair_state state : 8;
+    smx_address route_from; /* the ends of the upstream's connection, while is_routed */
+    smx_address route_to;
+    bool is_routed;          /* they are kept in smx_shared */
     bool client_open;        /* its `closed` has not come */
     bool pair_upstream_open; /* likewise */
     bool client_ended;       /* it will send no more; what is kept of it may still be read */
@@ -169,6 +172,11 @@ SMX_MUST_USE const char *pair_upstream_open(pair *p, int *error);
 smx_slice pair_upstream_name(const pair *p, char text[SMX_ADDRESS_TEXT]);
 /* The connection is to one of our own listeners. */
 bool pair_upstream_is_ourselves(const pair *p, const smx_address *to);
+/* The ends of our connection to the upstream, for all proxies of the process, until it is closed. */
+void pair_upstream_enter_route(pair *p, const smx_address *from, const smx_address *to);
+void pair_upstream_leave_route(pair *p);
+/* The client is such a connection: a firewall's rule has redirected it to us. */
+bool pair_upstream_is_client(const pair *p);
 /* What the upstream is told of the client before all else. */
 SMX_MUST_USE int pair_upstream_introduce(pair *p);
 SMX_MUST_USE int pair_upstream_secure(pair *p);

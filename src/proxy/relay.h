@@ -40,7 +40,9 @@ typedef struct relay_options {
     smx_bare_newline bare_newline; /* PASS: only where no hook judges the message */
     unsigned asks; /* bits 1 << smx_hook_phase: the owner is asked (HELO AUTH MAIL RCPT DATA), or
                       gets the message decoded to send it on itself (HEADER BODY EOM) */
-    bool hold;     /* the upstream hears of DATA when the owner has the whole message */
+    bool reads_envelope; /* MAIL and RCPT are asked about only to be read: what is behind them need
+                            not wait for their replies */
+    bool hold;           /* the upstream hears of DATA when the owner has the whole message */
     uint32_t idle_timeout_ms;     /* of the client; 0: 300000 */
     uint32_t upstream_timeout_ms; /* for a reply; 0: 600000 */
     uint32_t min_rate;            /* octets a second of the client; 0: none */

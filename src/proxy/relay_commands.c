@@ -242,11 +242,19 @@ static bool changes_offer(const relay *r)
            relay_awaits(r, RELAY_KIND_XCLIENT, 0);
 }
 
-/* Also BDAT, where what its octets are hangs on replies that have not come. */
+/* Somebody has a say in the message, or in who gets it. */
+static bool is_judged(const relay *r)
+{
+    bool envelope = relay_asks(r, SMX_HOOK_MAIL) || relay_asks(r, SMX_HOOK_RCPT);
+    return (envelope && !r->options->reads_envelope) || relay_asks(r, SMX_HOOK_DATA) ||
+           relay_is_filtered(r);
+}
+
+/* What is judged waits until it is known who gets it. Also BDAT, where what its octets are hangs on
+ * replies that have not come. */
 static bool goes_alone(const relay *r, const relay_row *row)
 {
-    bool begins = (row->rules & RELAY_BEGINS_MAIL) != 0 && !r->chunking &&
-                  (r->options->asks != 0 || relay_is_filtered(r));
+    bool begins = (row->rules & RELAY_BEGINS_MAIL) != 0 && !r->chunking && is_judged(r);
     bool unclear = row->kind == RELAY_KIND_CHUNK &&
                    ((r->offered & SMX_EXT_CHUNKING) == 0 || changes_offer(r) ||
                     relay_awaits(r, RELAY_KIND_MAIL, RELAY_WAIT_BINARY));

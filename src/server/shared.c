@@ -58,6 +58,7 @@ void smx_shared_free(smx_shared *shared)
     password_memory_free(shared->passwords);
     smx_budget_free(shared->budget);
     map_free(&shared->clients);
+    map_free(&shared->routes);
     (void)pthread_mutex_destroy(&shared->mutex);
     free(shared);
 }
@@ -104,27 +105,84 @@ static smx_slice client_key(const smx_address *client)
     return slice_of((const char *)client->octets, len);
 }
 
+/* One more of this key, if there are fewer than `max`. */
+static bool count_up(smx_shared *shared, map *counts, smx_slice key, uintptr_t max)
+{
+    (void)pthread_mutex_lock(&shared->mutex);
+    uintptr_t count = (uintptr_t)map_get(counts, key);
+    bool counted = count < max && map_put(counts, key, (void *)(count + 1)) == 0;
+    (void)pthread_mutex_unlock(&shared->mutex);
+    return counted;
+}
+
+static void count_down(smx_shared *shared, map *counts, smx_slice key)
+{
+    (void)pthread_mutex_lock(&shared->mutex);
+    uintptr_t count = (uintptr_t)map_get(counts, key);
+    /* Putting a key that is there takes no memory. */
+    if (count <= 1 || map_put(counts, key, (void *)(count - 1)) != 0)
+        (void)map_remove(counts, key);
+    (void)pthread_mutex_unlock(&shared->mutex);
+}
+
 bool shared_admit_client(smx_shared *shared, const smx_address *client, uint32_t max)
 {
     smx_slice key = client_key(client);
-    if (key.len == 0)
-        return true;
-    (void)pthread_mutex_lock(&shared->mutex);
-    uintptr_t count = (uintptr_t)map_get(&shared->clients, key);
-    bool admitted = count < max && map_put(&shared->clients, key, (void *)(count + 1)) == 0;
-    (void)pthread_mutex_unlock(&shared->mutex);
-    return admitted;
+    return key.len == 0 || count_up(shared, &shared->clients, key, max);
 }
 
 void shared_leave_client(smx_shared *shared, const smx_address *client)
 {
     smx_slice key = client_key(client);
+    if (key.len > 0)
+        count_down(shared, &shared->clients, key);
+}
+
+/* ---- connections of proxies to their upstreams ---- */
+
+typedef struct route_text {
+    char octets[2 * (16 + 2)];
+} route_text;
+
+static size_t append_end(char *text, const smx_address *end)
+{
+    size_t len = client_key(end).len;
+    memcpy(text, end->octets, len);
+    text[len] = (char)(end->port >> 8);
+    text[len + 1] = (char)(end->port & 0xff);
+    return len + 2;
+}
+
+/* Both ends: the port alone may serve connections to several servers at once. Empty without ends. */
+static smx_slice route_key(const smx_address *from, const smx_address *to, route_text *text)
+{
+    if (client_key(from).len == 0 || from->family != to->family)
+        return (smx_slice){0};
+    size_t len = append_end(text->octets, from);
+    return slice_of(text->octets, len + append_end(text->octets + len, to));
+}
+
+bool shared_enter_route(smx_shared *shared, const smx_address *from, const smx_address *to)
+{
+    route_text text;
+    smx_slice key = route_key(from, to, &text);
+    return key.len > 0 && count_up(shared, &shared->routes, key, UINTPTR_MAX);
+}
+
+void shared_leave_route(smx_shared *shared, const smx_address *from, const smx_address *to)
+{
+    route_text text;
+    count_down(shared, &shared->routes, route_key(from, to, &text));
+}
+
+bool shared_has_route(smx_shared *shared, const smx_address *from, const smx_address *to)
+{
+    route_text text;
+    smx_slice key = route_key(from, to, &text);
     if (key.len == 0)
-        return;
+        return false;
     (void)pthread_mutex_lock(&shared->mutex);
-    uintptr_t count = (uintptr_t)map_get(&shared->clients, key);
-    /* Putting a key that is there takes no memory. */
-    if (count <= 1 || map_put(&shared->clients, key, (void *)(count - 1)) != 0)
-        (void)map_remove(&shared->clients, key);
+    bool has = map_get(&shared->routes, key) != NULL;
     (void)pthread_mutex_unlock(&shared->mutex);
+    return has;
 }

@@ -19,6 +19,7 @@ struct smx_shared {
     pool *threads; /* NULL: not needed yet */
     uint64_t connections;
     map clients; /* address to the number of its connections */
+    map routes;  /* of open connections of a proxy's to its upstreams: both ends; to their number */
 };
 
 /* The pool, started when first asked for; NULL when it cannot be. */
@@ -30,6 +31,15 @@ void shared_leave(smx_shared *shared);
 /* The same for those of one client; Unix sockets are let in. False without memory to count. */
 SMX_MUST_USE bool shared_admit_client(smx_shared *shared, const smx_address *client, uint32_t max);
 void shared_leave_client(smx_shared *shared, const smx_address *client);
+
+/* A proxy's connection to its upstream, from its attempt until it is closed. Unix sockets have no ends.
+ * False: it is not kept, for want of memory or ends; then nothing is to be left. */
+SMX_MUST_USE bool shared_enter_route(smx_shared *shared, const smx_address *from,
+                                     const smx_address *to);
+void shared_leave_route(smx_shared *shared, const smx_address *from, const smx_address *to);
+/* Who comes from there, and wanted to go there, is a proxy of this process. */
+SMX_MUST_USE bool shared_has_route(smx_shared *shared, const smx_address *from,
+                                   const smx_address *to);
 
 /* Messages take more memory than they may: no new ones now (RFC 5321: 452). */
 bool shared_is_over_budget(const smx_shared *shared);

@@ -108,6 +108,7 @@ bool relay_owner_set(relay_owner *o, smx_slice line)
         {"lmtp", &p->lmtp},
         {"near", &p->upstream_is_near},
         {"hide_auth", &p->hide_auth},
+        {"reads_envelope", &p->reads_envelope},
         {"allow_insecure_auth", &p->allow_insecure_auth},
         {"hold", &p->hold},
         {"gather", &o->gather},

@@ -108,6 +108,62 @@ static void proxy_address__client_that_was_not_redirected_is_421(void **state)
     }
 }
 
+static void parse_end(const char *text, uint16_t port, smx_address *end)
+{
+    assert_int_equal(smx_address_parse(slice_of_text(text), end), 0);
+    end->port = port;
+}
+
+static void proxy_route__is_known_by_both_ends_until_it_is_left(void **state)
+{
+    (void)state;
+    smx_shared *shared = NULL;
+    smx_address from;
+    smx_address to;
+    smx_address other;
+    parse_end("192.0.2.1", 40000, &from);
+    parse_end("192.0.2.2", 25, &to);
+    parse_end("192.0.2.2", 26, &other);
+    assert_int_equal(smx_shared_new(NULL, &shared), 0);
+    assert_false(shared_has_route(shared, &from, &to));
+    assert_true(shared_enter_route(shared, &from, &to));
+    assert_true(shared_enter_route(shared, &from, &to));
+    assert_true(shared_has_route(shared, &from, &to));
+    assert_false(shared_has_route(shared, &from, &other)); /* a port of ours can serve both */
+    assert_false(shared_has_route(shared, &to, &from));
+    shared_leave_route(shared, &from, &to);
+    assert_true(shared_has_route(shared, &from, &to));
+    shared_leave_route(shared, &from, &to);
+    assert_false(shared_has_route(shared, &from, &to));
+    other.family = 1;
+    assert_false(shared_enter_route(shared, &from, &other));
+    smx_shared_free(shared);
+}
+
+/* What is listed while a session lasts, and that nothing is left of it. */
+static void proxy_route__of_the_upstream_lasts_as_long_as_its_connection(void **state)
+{
+    proxy_fixture *x = *state;
+    struct sockaddr_in own = {0};
+    socklen_t size = sizeof(own);
+    smx_address from;
+    smx_address to;
+    proxy_play(x);
+    smx_shared *shared = x->proxy->front.shared;
+    client *c = client_open(x->f);
+    client *up = proxy_accept(x);
+    client_say(up, "220 up.example ESMTP");
+    client_expect(c, "220 up.example");
+    assert_int_equal(getpeername(up->fd, (struct sockaddr *)&own, &size), 0);
+    parse_end("127.0.0.1", ntohs(own.sin_port), &from);
+    parse_end("127.0.0.1", x->upstream_port, &to);
+    assert_true(shared_has_route(shared, &from, &to));
+    client_close(c);
+    client_close(up);
+    proxy_expect_empty(x);
+    assert_false(shared_has_route(shared, &from, &to));
+}
+
 static void proxy_address__own_addresses_are_known(void **state)
 {
     (void)state;
@@ -134,6 +190,8 @@ int main(void)
         PROXY_TEST(proxy_address__xclient_says_address_and_port),
         PROXY_TEST(proxy_address__upstream_that_is_our_listener_is_421),
         cmocka_unit_test(proxy_address__client_that_was_not_redirected_is_421),
+        cmocka_unit_test(proxy_route__is_known_by_both_ends_until_it_is_left),
+        PROXY_TEST(proxy_route__of_the_upstream_lasts_as_long_as_its_connection),
         cmocka_unit_test(proxy_address__own_addresses_are_known),
     };
     return cmocka_run_group_tests(tests, parse_network, NULL);

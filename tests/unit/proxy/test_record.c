@@ -151,6 +151,43 @@ static void proxy_record__pipelined_messages_each_have_one(void **state)
                   "verdict=continue reply=250 outcome=");
 }
 
+/* RFC 3030 section 4.2: all of it may come at once, and the upstream has it before it says a word. */
+static void proxy_record__chunks_behind_their_envelope_are_pipelined(void **state)
+{
+    proxy_fixture *x = *state;
+    client *up = NULL;
+    proxy_play(x);
+    client *c = proxy_greet(x, &up, "250-PIPELINING\r\n250-CHUNKING\r\n");
+    client_send(
+        c, "MAIL FROM:<1@from.example>\r\nRCPT TO:<b@to.example>\r\nRCPT TO:<no@to.example>\r\n"
+           "BDAT 15\r\nMessage-ID: 7\r\nBDAT 2 LAST\r\n\r\n"
+           "MAIL FROM:<2@from.example>\r\nRCPT TO:<c@to.example>\r\nBDAT 0 LAST\r\n");
+    upstream_expect(up, "MAIL FROM:<1@from.example>");
+    upstream_expect(up, "RCPT TO:<b@to.example>");
+    upstream_expect(up, "RCPT TO:<no@to.example>");
+    upstream_expect(up, "BDAT 15");
+    upstream_expect(up, "Message-ID: 7");
+    upstream_expect(up, "BDAT 2 LAST");
+    upstream_expect(up, "");
+    client_send(up, "250 a\r\n250 b\r\n550 c\r\n250 d\r\n250 e\r\n");
+    static const char *const replies[] = {"250 a", "250 b", "550 c", "250 d", "250 e"};
+    for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++)
+        client_expect(c, replies[i]);
+    expect_record("from=1@from.example to=b@to.example:250 to=no@to.example:550 size=17 "
+                  "message_id=7 user= verdict=continue reply=250 outcome=relayed]");
+    upstream_expect(up, "MAIL FROM:<2@from.example>");
+    upstream_expect(up, "RCPT TO:<c@to.example>");
+    upstream_expect(up, "BDAT 0 LAST");
+    client_send(up, "550 no\r\n503 no\r\n503 no\r\n");
+    client_expect(c, "550 no");
+    client_expect(c, "503 no");
+    client_expect(c, "503 no");
+    expect_record("from=2@from.example to=c@to.example:503 size=0 message_id= user= "
+                  "verdict=continue reply=503 outcome=refused]");
+    client_close(c);
+    client_close(up);
+}
+
 static void proxy_record__refusals_and_losses(void **state)
 {
     proxy_fixture *x = *state;
@@ -373,6 +410,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_TOLD(proxy_record__a_message_by_data),
         WITH_TOLD(proxy_record__pipelined_messages_each_have_one),
+        WITH_TOLD(proxy_record__chunks_behind_their_envelope_are_pipelined),
         WITH_TOLD(proxy_record__refusals_and_losses),
         WITH_TOLD(proxy_record__session_without_a_transaction),
         WITH_TOLD(proxy_record__verdict_of_a_hook),
