@@ -9,8 +9,8 @@
 struct config_reader {
     config *config;
     problems *problems;
-    yaml_entry top;        /* all of the file */
-    const char *folder;    /* that the file's paths are of, with its slash; NULL: they have none */
+    yaml_entry top;     /* all of the file */
+    const char *folder; /* that the file's paths are of, with its slash; NULL: they have none */
     const yaml_entry **listener_entries;
     const yaml_entry **user_entries;
     const yaml_entry **route_entries;

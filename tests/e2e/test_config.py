@@ -1,9 +1,11 @@
 """Configuration files as a person meets them: `check` on files, with certificates and secrets."""
 import os
 import re
+import shutil
 
 import pytest
 
+import certificates
 import harness_cli as cli
 
 CONFIG = 78
@@ -141,10 +143,16 @@ EXAMPLES = [(path.name, example) for path in (cli.ROOT / "README.md", *sorted(cl
 
 
 @pytest.mark.parametrize("name,example", EXAMPLES, ids=lambda value: value if value.endswith(".md") else "")
-def test_config__examples_of_the_documentation_are_right(name, example, write):
+def test_config__examples_of_the_documentation_are_right(name, example, write, tmp_path):
     if example.startswith("title:"):
         mine = write(example, "mine.yaml")
         example = f"upstreams: {{ses: {{url: 'smtp://a.example', profile: '{mine}'}}}}\n"
+    if "tls.crt" in example:
+        made = certificates.make_certificates(tmp_path)
+        for file, kind in (("tls.crt", made.good.cert), ("tls.key", made.good.key), ("ca.crt", made.ca)):
+            shutil.copy(kind, tmp_path / file)
+    (tmp_path / "sessions").mkdir()
+    example = example.replace("/var/log/smtpmux", str(tmp_path))
     given = re.findall(r"^(\w+):", example, re.M)
     rest = "".join(text for key, text in REST.items() if key not in given)
     done = check(write(example + rest), **EXAMPLE_SECRETS)
