@@ -101,7 +101,8 @@ typedef struct smx_proxy_record {
     smx_slice verdict_phase; /* where */
     smx_reply_lines reply;   /* the last one that the client was given for it; code 0: none */
     bool reply_is_own;       /* it was not the upstream's */
-    smx_slice outcome;       /* "relayed", "refused", "discarded", "reset", "lost" */
+    smx_slice outcome;       /* "relayed", "refused", "discarded", "reset", "lost";
+                                without a transaction "none", or "unread" behind passthrough */
     smx_address upstream;
     bool upstream_tls;
     bool upstream_verified;

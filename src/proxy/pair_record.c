@@ -75,6 +75,17 @@ static void record_transaction(pair *p, pair_transaction *tx, smx_proxy_record *
     record_reply(tx, record);
 }
 
+/* Of a session that had no transaction which could be seen. */
+static const char *outcome_without(const pair *p)
+{
+    relay_info info = {0};
+    if (p->relay != NULL)
+        relay_get_info(p->relay, &info);
+    if (info.is_raw)
+        return "unread";
+    return p->watch->verdict == SMX_CONTINUE ? "none" : "refused";
+}
+
 void pair_record(pair *p, pair_transaction *tx)
 {
     const smx_proxy_options *options = &p->proxy->options;
@@ -85,7 +96,7 @@ void pair_record(pair *p, pair_transaction *tx)
         .session = &p->guest.view,
         .started = clock_wall_ms(),
         .verdict = slice_of_text(verdicts[w->verdict]),
-        .outcome = slice_of_text(w->verdict == SMX_CONTINUE ? "reset" : "refused"),
+        .outcome = slice_of_text(outcome_without(p)),
         .upstream = w->upstream,
         .upstream_tls = w->upstream_protocol.len > 0,
         .upstream_verified = w->upstream_verified,

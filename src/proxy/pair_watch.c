@@ -86,24 +86,29 @@ static void watch_auth(pair_watch *w, const relay_event *event)
     auth_user_begin(&w->auth, command.argument);
 }
 
+/* A greeting of our own bears the client's name, where it has said one. */
+static void watch_hello(pair *p, const relay_event *event)
+{
+    smx_command command;
+    relay_info info;
+    bool extended = event->kind == RELAY_KIND_HELLO || event->kind == RELAY_KIND_OWN_HELLO;
+    relay_get_info(p->relay, &info);
+    if ((!extended && event->kind != RELAY_KIND_HELO) || (event->own && !info.is_named))
+        return;
+    relay_read_command(without_end(event->text), &command);
+    keep(&p->watch->helo, command.argument, &p->guest.view.helo);
+    p->guest.view.esmtp = extended;
+}
+
 void watch_command(pair *p, const relay_event *event)
 {
     pair_watch *w = p->watch;
-    smx_command command = {0};
     if (w == NULL || (event->own && event->kind != RELAY_KIND_OWN_HELLO))
         return;
     w->has_quit = w->has_quit || event->kind == RELAY_KIND_QUIT;
     if (event->kind == RELAY_KIND_AUTH)
         watch_auth(w, event);
-    bool extended = event->kind == RELAY_KIND_HELLO || event->kind == RELAY_KIND_OWN_HELLO;
-    if (extended || event->kind == RELAY_KIND_HELO)
-        relay_read_command(without_end(event->text), &command);
-    /* A greeting of our own bears the client's name, where it has said one. */
-    if ((extended || event->kind == RELAY_KIND_HELO) &&
-        (!event->own || !slice_equal(command.argument, p->listener->relay.hostname))) {
-        keep(&w->helo, command.argument, &p->guest.view.helo);
-        p->guest.view.esmtp = extended;
-    }
+    watch_hello(p, event);
     bool chunk = event->kind == RELAY_KIND_CHUNK || event->kind == RELAY_KIND_LAST_CHUNK;
     if (w->transaction != NULL && chunk)
         w->transaction->by_chunks = true;

@@ -422,6 +422,7 @@ void relay_get_info(const relay *r, relay_info *info)
         .authenticated = r->authenticated,
         .client_tls = r->client_tls,
         .upstream_tls = r->upstream_tls,
+        .is_named = r->is_named,
         .auth_hidden = r->auth_hidden,
         .is_raw = r->state == RELAY_STATE_RAW,
         .outstanding = r->wait_count,

@@ -200,6 +200,7 @@ typedef struct relay_info {
     bool client_tls;
     bool upstream_tls;
     bool is_raw;
+    bool is_named;      /* our own greeting bears the client's name */
     bool auth_hidden;   /* the upstream offers AUTH, and its last EHLO reply passed without it */
     size_t outstanding; /* replies that are awaited */
 } relay_info;

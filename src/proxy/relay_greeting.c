@@ -26,6 +26,7 @@ static int send_hello(relay *r, const smx_command *command, smx_slice line)
     const relay_own own = {RELAY_KIND_OWN_HELLO, .own = true, .waits = true};
     smx_slice name = command->verb == SMX_VERB_HELO ? command->argument : r->options->hostname;
     r->own_hello = is_hello(command);
+    r->is_named = r->own_hello || command->verb == SMX_VERB_HELO;
     r->greeting = RELAY_GREETING_HELLO;
     if (is_hello(command))
         return relay_queue(r, own, line);

@@ -137,6 +137,7 @@ struct relay {
     bool may_xclient;
     bool spoken;    /* the client's first command was understood */
     bool own_hello; /* our own greeting is the client's EHLO, as it came */
+    bool is_named;  /* it bears the client's name, that of HELO too */
     bool authenticated;
     bool auth_hidden;   /* the last EHLO reply lost its AUTH */
     bool auth_failed;   /* unknown words behind it may be the rest of its dialogue */

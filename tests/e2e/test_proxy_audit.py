@@ -9,7 +9,7 @@ import pytest
 
 from certificates import client_context, server_context
 from harness import wait_until
-from proxying import make_proxy, records
+from proxying import HOSTNAME, make_proxy, records
 from test_reload import reload
 from wire import Wire, message, send_one
 
@@ -48,6 +48,18 @@ def test_proxy_audit__a_record_says_what_was_sent(stage, tmp_path):
     assert summary["id"] == record["id"]
     assert summary["nrcpt"] == "2"
     assert int(summary["session"]) == record["session"]
+
+
+def test_proxy_audit__a_client_may_bear_the_proxy_s_own_name(stage, tmp_path):
+    """As one on the same machine does: our greeting of the upstream, which looks for STARTTLS, is its own."""
+    path = tmp_path / "audit.jsonl"
+    url = f"smtp://127.0.0.1:{stage.provider().port}"
+    mux = stage.serve(make_proxy(url, audit=str(path)))
+    with Wire(mux.port()) as wire:
+        wire.greet(HOSTNAME)
+        assert wire.submit(message()).code == 250
+    record, = records(path, 1)
+    assert record["helo"] == HOSTNAME
 
 
 def test_proxy_audit__each_transaction_has_a_line_of_its_own(stage, tmp_path):

@@ -218,7 +218,7 @@ static void proxy_record__session_without_a_transaction(void **state)
     client *c = client_greet(x->f);
     client_ask(c, "QUIT", "221 ");
     client_close(c);
-    expect_record("[helo=client.example user= verdict=continue reply=0 outcome=reset]");
+    expect_record("[helo=client.example user= verdict=continue reply=0 outcome=none]");
 }
 
 static smx_verdict refuse(void *arg, smx_hook_call *call)
