@@ -1,11 +1,9 @@
 /* The audit's lines: values to octets, without state. People's addresses go through log_person. */
 #include "app/audit.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "app/transcript.h"
 #include "base/clock.h"
+#include "proto/writer.h"
 
 /* ---- JSON ---- */
 
@@ -51,10 +49,15 @@ static json_t *reply_text(const smx_reply_lines *reply)
 
 static smx_slice enhanced_text(const smx_enhanced *e, char *text, size_t capacity)
 {
+    writer w = writer_to(text, capacity);
     if (e->class_digit == 0)
         return (smx_slice){NULL, 0};
-    int len = snprintf(text, capacity, "%u.%u.%u", e->class_digit, e->subject, e->detail);
-    return slice_of(text, len < 0 || (size_t)len >= capacity ? 0 : (size_t)len);
+    writer_number(&w, e->class_digit);
+    writer_char(&w, '.');
+    writer_number(&w, e->subject);
+    writer_char(&w, '.');
+    writer_number(&w, e->detail);
+    return slice_of(text, w.len);
 }
 
 static json_t *reply_of(const smx_reply_lines *reply)
@@ -89,11 +92,14 @@ static smx_slice upstream_text(const smx_proxy_record *r, char *text, size_t cap
 {
     char address_text[SMX_ADDRESS_TEXT];
     smx_slice a = smx_address_write(&r->upstream, address_text);
-    const char *form = r->upstream.family == 6 ? "[%.*s]:%u" : "%.*s:%u";
+    writer w = writer_to(text, capacity);
     if (r->upstream.family != 4 && r->upstream.family != 6)
         return (smx_slice){NULL, 0};
-    int len = snprintf(text, capacity, form, (int)a.len, a.data, r->upstream.port);
-    return slice_of(text, len < 0 || (size_t)len >= capacity ? 0 : (size_t)len);
+    writer_text(&w, r->upstream.family == 6 ? "[" : "");
+    writer_slice(&w, a);
+    writer_text(&w, r->upstream.family == 6 ? "]:" : ":");
+    writer_number(&w, r->upstream.port);
+    return slice_of(text, w.len);
 }
 
 /* Takes `value` over; NULL, or no object: out of memory. */
@@ -151,8 +157,9 @@ int audit_line(const smx_proxy_record *record, const log_sink *log, buffer *out)
 
 static smx_slice number(char *text, size_t capacity, uint64_t value)
 {
-    int len = snprintf(text, capacity, "%" PRIu64, value);
-    return slice_of(text, len < 0 ? 0 : (size_t)len);
+    writer w = writer_to(text, capacity);
+    writer_number(&w, value);
+    return slice_of(text, w.len);
 }
 
 void audit_log(const smx_proxy_record *r, log_sink *log)

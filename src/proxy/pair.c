@@ -31,6 +31,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* Deadlines move away with whatever passes: the timer is left where it was, comes early, and is set anew. */
 void pair_set_deadline(pair *p)
 {
     uint64_t due = earlier(p->guest.setup_due, p->trim_due);
@@ -38,8 +39,10 @@ void pair_set_deadline(pair *p)
         due = earlier(due, relay_deadline(p->relay));
     if (p->watch != NULL && p->watch->hooks != NULL)
         due = earlier(due, hook_session_deadline(p->watch->hooks));
-    if (p->client_open)
-        connection_set_deadline(p->guest.connection, due);
+    if (!p->client_open || due >= p->timer_due)
+        return;
+    p->timer_due = due;
+    connection_set_deadline(p->guest.connection, due);
 }
 
 /* ---- the end ---- */
@@ -71,11 +74,13 @@ static void pair_close(pair *p, void (*close)(connection *c))
 
 void pair_end(pair *p)
 {
+    pair_let_pass(p);
     pair_close(p, connection_close);
 }
 
 void pair_cut(pair *p)
 {
+    p->passing = (smx_slice){0};
     pair_close(p, connection_abort);
 }
 
@@ -88,8 +93,11 @@ void pair_cut_guest(guest *g)
 void pair_cut_upstream(pair *p)
 {
     connection *c = p->upstream;
+    bool is_half = p->reads == RELAY_CLIENT && p->passing.len > 0;
+    if (is_half)
+        p->passing = (smx_slice){0};
     p->upstream = NULL;
-    if (c != NULL && connection_queued(c) > 0)
+    if (c != NULL && (is_half || connection_queued(c) > 0))
         connection_abort(c);
     else if (c != NULL)
         connection_close(c);
@@ -99,6 +107,7 @@ void pair_refuse(pair *p, const smx_reply *reply)
 {
     char text[SMX_REPLY_LINE_MAX];
     size_t len;
+    pair_let_pass(p);
     int error = smx_reply_write(reply, true, text, sizeof(text), &len);
     if (error == 0 && p->guest.connection != NULL)
         error = connection_queue(p->guest.connection, slice_of(text, len));
@@ -108,24 +117,54 @@ void pair_refuse(pair *p, const smx_reply *reply)
         pair_end(p);
 }
 
-/* ---- backpressure ---- */
+/* ---- sending ---- */
+
+/* Otherwise the connection is broken, and `ended` will tell. */
+static void cut_without_memory(pair *p, int error)
+{
+    if (error == SMX_E_NOMEM)
+        pair_cut(p);
+}
+
+/* From where they were read: only what the socket does not take is copied. */
+void pair_let_pass(pair *p)
+{
+    connection *c = pair_connection(p, other_side(p->reads));
+    smx_slice octets = p->passing;
+    size_t taken = 0;
+    p->passing = (smx_slice){0};
+    if (c == NULL || octets.len == 0)
+        return;
+    int error = connection_send(c, &octets, 1, &taken);
+    if (error == 0 && taken < octets.len)
+        error = connection_queue(c, slice_from(octets, taken));
+    cut_without_memory(p, error);
+}
+
+/* Octets of what is being read, behind those that pass already. */
+static bool passes_on(const pair *p, relay_side to, smx_slice octets)
+{
+    const char *from = p->passing.len == 0 ? octets.data : p->passing.data + p->passing.len;
+    uintptr_t at = (uintptr_t)octets.data;
+    uintptr_t start = (uintptr_t)p->read.data;
+    return to != p->reads && octets.data == from && at >= start && at < start + p->read.len;
+}
 
 void pair_send(pair *p, relay_side to, smx_slice octets)
 {
-    enum { WORTH_A_WRITE = 8192 };
     connection *c = pair_connection(p, to);
-    size_t taken = 0;
-    int error = 0;
-    if (c == NULL)
+    if (passes_on(p, to, octets)) {
+        if (p->passing.len == 0)
+            p->passing.data = octets.data;
+        p->passing.len += octets.len;
         return;
-    if (octets.len >= WORTH_A_WRITE)
-        error = connection_send(c, &octets, 1, &taken);
-    if (error == 0 && taken < octets.len)
-        error = connection_queue(c, slice_from(octets, taken));
-    if (error == SMX_E_NOMEM)
-        pair_cut(p);
-    /* Otherwise the connection is broken, and `ended` will tell. */
+    }
+    pair_let_pass(p);
+    if (c != NULL && p->state != PAIR_ENDS)
+        cut_without_memory(p, connection_queue(c, octets));
 }
+
+/* ---- backpressure ---- */
 
 static bool is_full(const connection *c)
 {
@@ -188,12 +227,16 @@ static size_t pair_feed(pair *p, relay_side side, smx_slice in)
     size_t used = 0;
     size_t step = 1;
     relay_event event = {.type = RELAY_CLOSE};
+    p->read = in;
+    p->reads = side;
     while (p->state == PAIR_RELAYS && !is_held(p, side) && (event.type != RELAY_NONE || step > 0)) {
         step = relay_feed(p->relay, side, pair_now(p), slice_from(in, used), &event);
         used += step;
         p->progress = p->progress || step > 0 || event.type != RELAY_NONE;
         pair_event(p, &event);
     }
+    pair_let_pass(p);
+    p->read = (smx_slice){0};
     return used;
 }
 

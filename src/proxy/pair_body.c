@@ -59,6 +59,7 @@ void pair_body_dropped(pair *p, const relay_event *event)
 static void send_pieces(pair *p, const smx_slice *pieces, size_t count)
 {
     size_t taken = 0;
+    pair_let_pass(p);
     if (p->upstream == NULL || connection_send(p->upstream, pieces, count, &taken) != 0)
         return; /* `ended` will tell */
     for (size_t i = 0; i < count; i++) {

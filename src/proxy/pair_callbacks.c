@@ -111,29 +111,40 @@ static void pair_trim(pair *p)
     watch_trim(p);
 }
 
+static void pair_expire_setup(pair *p)
+{
+    if (p->state == PAIR_CONNECTS)
+        pair_no_upstream(p, p->securing ? "tls" : "connect", smx_error_text(SMX_E_TIMEOUT));
+    else
+        pair_cut(p);
+}
+
+static void pair_expire_relay(pair *p, uint64_t now)
+{
+    if (now >= relay_deadline(p->relay)) {
+        relay_expire(p->relay, now);
+        pair_advance(p);
+    }
+    if (p->state == PAIR_RELAYS && now >= p->trim_due)
+        pair_trim(p);
+}
+
+/* It may be early: see pair_set_deadline. */
 static void client_on_timeout(void *owner)
 {
     pair *p = owner;
     uint64_t now = pair_now(p);
+    p->timer_due = UINT64_MAX;
     if (now >= p->guest.setup_due) {
-        if (p->state == PAIR_CONNECTS)
-            pair_no_upstream(p, p->securing ? "tls" : "connect", smx_error_text(SMX_E_TIMEOUT));
-        else
-            pair_cut(p);
+        pair_expire_setup(p);
         return;
     }
     if (p->watch != NULL && p->watch->hooks != NULL &&
         now >= hook_session_deadline(p->watch->hooks))
         hook_session_expire(p->watch->hooks);
-    if (p->state == PAIR_JUDGED) /* another hook may be asked now */
-        pair_set_deadline(p);
-    if (p->state != PAIR_RELAYS)
-        return;
-    relay_expire(p->relay, now);
-    pair_advance(p);
-    if (p->state == PAIR_RELAYS && now >= p->trim_due)
-        pair_trim(p);
     if (p->state == PAIR_RELAYS)
+        pair_expire_relay(p, now);
+    if (p->state != PAIR_ENDS)
         pair_set_deadline(p);
 }
 

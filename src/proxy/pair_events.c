@@ -70,6 +70,7 @@ static void event_octets(pair *p, const relay_event *event)
 
 static void event_secure(pair *p, const relay_event *event)
 {
+    pair_let_pass(p);
     int error = event->side == RELAY_CLIENT ? guest_secure(&p->guest) : pair_upstream_secure(p);
     if (error == 0)
         return;

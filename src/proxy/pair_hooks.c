@@ -191,12 +191,12 @@ static void decide_mail(pair *p, const hook_change *changes)
 {
     pair_transaction *tx = p->watch->transaction;
     smx_slice sender = tx->draft.envelope.mail.path.mailbox;
-    smx_slice rest = pair_transaction_parameters(tx->mail);
     buffer line = {0};
     if (!has_change(changes, HOOK_SET_SENDER)) {
         decide_pass(p);
         return;
     }
+    smx_slice rest = pair_transaction_parameters(tx->mail);
     tx->is_refused = buffer_printf(&line, "MAIL FROM:<%.*s>%.*s\r\n", (int)sender.len, sender.data,
                                    (int)rest.len, rest.data) != 0;
     if (tx->is_refused)
@@ -249,10 +249,9 @@ static void decided_data(pair *p, const smx_verdict *verdict, const hook_change 
 /* ---- what the relay asks ---- */
 
 /* Hooks judge only what they can be shown; without them the upstream judges what it is sent. */
-void pair_ask_mail(pair *p)
+static void ask_mail(pair *p, smx_slice argument)
 {
-    pair_watch *w = p->watch;
-    w->mail_waits = false;
+    const pair_watch *w = p->watch;
     if (w->transaction != NULL) {
         if (w->hooks != NULL)
             decide_refuse(p, &no_second_mail);
@@ -260,7 +259,7 @@ void pair_ask_mail(pair *p)
             decide_pass(p);
         return;
     }
-    pair_transaction *tx = pair_transaction_begin_mail(p, w->mail_argument);
+    pair_transaction *tx = pair_transaction_begin_mail(p, argument);
     if (tx == NULL) {
         decide_refuse(p, PEER_REPLY(NO_ROOM));
         return;
@@ -274,19 +273,25 @@ void pair_ask_mail(pair *p)
     }
 }
 
+void pair_ask_mail(pair *p)
+{
+    p->watch->mail_waits = false;
+    ask_mail(p, p->watch->mail_argument);
+}
+
 static void asked_mail(pair *p, smx_slice argument)
 {
     relay_info info;
     pair_watch *w = p->watch;
-    arena_reset(&w->asked);
-    if (arena_copy(&w->asked, argument, &w->mail_argument) != 0) {
-        decide_refuse(p, PEER_REPLY(NO_ROOM));
+    relay_get_info(p->relay, &info);
+    if (info.outstanding == 0) {
+        ask_mail(p, argument);
         return;
     }
-    relay_get_info(p->relay, &info);
-    w->mail_waits = info.outstanding > 0;
+    arena_reset(&w->asked);
+    w->mail_waits = arena_copy(&w->asked, argument, &w->mail_argument) == 0;
     if (!w->mail_waits)
-        pair_ask_mail(p);
+        decide_refuse(p, PEER_REPLY(NO_ROOM));
 }
 
 static void asked_rcpt(pair *p, smx_slice argument)

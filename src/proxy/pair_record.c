@@ -18,19 +18,6 @@ static smx_slice bracketed(smx_slice argument)
     return rest.len > 1 && end < rest.len ? slice_of(rest.data + 1, end - 1) : (smx_slice){0};
 }
 
-static smx_slice message_id(pair_transaction *tx)
-{
-    smx_field field;
-    size_t len = 0;
-    smx_slice head = buffer_slice(&tx->head);
-    if (!smx_field_find(head, SMX_SLICE("Message-ID"), 0, &field))
-        return (smx_slice){0};
-    char *out = arena_alloc(&tx->draft.memory, field.value.len + 1);
-    if (out == NULL || smx_field_unfold(field.value, out, field.value.len, &len) != 0)
-        return (smx_slice){0};
-    return slice_of(out, len);
-}
-
 static const smx_proxy_recipient *recipients(pair_transaction *tx)
 {
     smx_proxy_recipient *out =
@@ -47,8 +34,10 @@ static void record_reply(const pair_transaction *tx, smx_proxy_record *record)
     smx_reply_parser parser = {0};
     smx_reply_lines reply;
     size_t used;
-    if (tx->reply_code != 0 &&
-        smx_reply_parse(&parser, buffer_slice(&tx->reply), &reply, &used) == 0)
+    smx_slice raw = buffer_slice(&tx->reply);
+    if (tx->reply_code != 0 && tx->reply_lines > 0)
+        record->reply = (smx_reply_lines){tx->reply_code, tx->reply_enhanced, tx->reply_lines, raw};
+    else if (tx->reply_code != 0 && smx_reply_parse(&parser, raw, &reply, &used) == 0)
         record->reply = reply;
     record->reply_is_own = tx->reply_is_own;
 }
@@ -65,7 +54,8 @@ static void record_transaction(pair *p, pair_transaction *tx, smx_proxy_record *
     record->recipients = recipients(tx);
     record->recipient_count = record->recipients == NULL ? 0 : tx->recipient_count;
     record->size = tx->size;
-    record->message_id = message_id(tx);
+    watch_message_id(tx);
+    record->message_id = tx->message_id;
     record->verdict = slice_of_text(verdicts[tx->verdict]);
     if (tx->verdict != SMX_CONTINUE) {
         record->verdict_hook = slice_of_text(tx->verdict_hook);

@@ -88,9 +88,11 @@ const smx_reply *pair_transaction_read_rcpt(pair_transaction *tx, smx_slice argu
 
 pair_transaction *pair_transaction_begin_mail(pair *p, smx_slice argument)
 {
-    pair_transaction *tx = calloc(1, sizeof(*tx));
+    pair_watch *w = p->watch;
+    pair_transaction *tx = w->spare != NULL ? w->spare : calloc(1, sizeof(*tx));
     if (tx == NULL)
         return NULL;
+    w->spare = NULL;
     if (argument_copy(&tx->draft.memory, argument, &tx->mail) != 0) {
         pair_transaction_free(tx);
         return NULL;
@@ -98,8 +100,8 @@ pair_transaction *pair_transaction_begin_mail(pair *p, smx_slice argument)
     tx->started = clock_wall_ms();
     tx->began = pair_now(p);
     tx->id = front_next_id(&p->proxy->front, tx->started, tx->id_text);
-    p->watch->transaction = tx;
-    p->watch->transactions++;
+    w->transaction = tx;
+    w->transactions++;
     return tx;
 }
 
@@ -111,6 +113,15 @@ void pair_transaction_free(pair_transaction *tx)
     buffer_free(&tx->reply);
     buffer_free(&tx->head);
     free(tx);
+}
+
+/* Its memory is kept for the next one. */
+static void transaction_clear(pair_transaction *tx)
+{
+    draft_reset(&tx->draft);
+    buffer_clear(&tx->reply);
+    buffer_clear(&tx->head);
+    *tx = (pair_transaction){.draft = tx->draft, .reply = tx->reply, .head = tx->head};
 }
 
 /* ---- recipients ---- */
@@ -176,6 +187,8 @@ static void keep_reply(pair_transaction *tx, const relay_event *event)
 {
     buffer_clear(&tx->reply);
     tx->reply_code = buffer_append(&tx->reply, event->text) == 0 ? event->code : 0;
+    tx->reply_lines = event->lines;
+    tx->reply_enhanced = event->enhanced;
     tx->reply_is_own = event->own;
 }
 
@@ -242,5 +255,6 @@ void pair_transaction_end(pair *p)
     pair_transaction *tx = p->watch->transaction;
     pair_transaction_tell(p, NULL);
     p->watch->transaction = NULL;
-    pair_transaction_free(tx);
+    p->watch->spare = tx;
+    transaction_clear(tx);
 }

@@ -40,6 +40,7 @@ void watch_free(pair_watch *w)
         return;
     hook_session_free(w->hooks);
     pair_transaction_free(w->transaction);
+    pair_transaction_free(w->spare);
     arena_free(&w->asked);
     buffer_free(&w->helo);
     buffer_free(&w->user);
@@ -131,18 +132,57 @@ void watch_reply(pair *p, const relay_event *event)
 
 /* ---- bodies that pass as they are ---- */
 
+/* True: the section is whole in `head`. *id is the value of its Message-ID as far as it has come. */
+static bool find_message_id(smx_slice head, smx_slice *id)
+{
+    size_t at = 0;
+    smx_field field;
+    while (smx_field_next(head, &at, &field)) {
+        if (slice_equal(field.raw, SMX_SLICE("\r\n")))
+            return true;
+        if (id->data == NULL && slice_equal_nocase(field.name, SMX_SLICE("Message-ID")))
+            *id = field.value;
+    }
+    return false;
+}
+
+/* Without memory there is none. */
+static void keep_message_id(pair_transaction *tx, smx_slice value)
+{
+    size_t len = 0;
+    char *out = value.len == 0 ? NULL : arena_alloc(&tx->draft.memory, value.len);
+    if (out != NULL && smx_field_unfold(value, out, value.len, &len) == 0)
+        tx->message_id = slice_of(out, len);
+    tx->head_is_whole = true;
+}
+
+void watch_message_id(pair_transaction *tx)
+{
+    smx_slice id = {0};
+    if (tx->head_is_whole)
+        return;
+    (void)find_message_id(buffer_slice(&tx->head), &id);
+    keep_message_id(tx, id);
+}
+
+/* A section that comes in one piece is read where it is. */
 void watch_head(pair *p, smx_slice octets)
 {
     enum { HEAD_MAX = 16384 };
     pair_transaction *tx = p->watch->transaction;
+    smx_slice id = {0};
     size_t room = HEAD_MAX - buffer_length(&tx->head);
     if (tx->head_is_whole || p->proxy->options.record == NULL)
         return;
-    if (buffer_append(&tx->head, slice_to(octets, octets.len < room ? octets.len : room)) != 0)
-        tx->head_is_whole = true;
-    smx_slice head = buffer_slice(&tx->head);
-    tx->head_is_whole = tx->head_is_whole || head.len == HEAD_MAX ||
-                        slice_search(head, SMX_SLICE("\r\n\r\n")) < head.len;
+    octets = slice_to(octets, octets.len < room ? octets.len : room);
+    if (buffer_length(&tx->head) == 0 && find_message_id(octets, &id)) {
+        keep_message_id(tx, id);
+        return;
+    }
+    bool full = buffer_append(&tx->head, octets) != 0 || buffer_length(&tx->head) == HEAD_MAX;
+    id = (smx_slice){0};
+    if (find_message_id(buffer_slice(&tx->head), &id) || full)
+        keep_message_id(tx, id);
 }
 
 void watch_octets(pair *p, const relay_event *event)
@@ -187,6 +227,8 @@ void watch_trim(pair *p)
     if (w == NULL || p->asking || w->mail_waits)
         return;
     arena_free(&w->asked);
+    pair_transaction_free(w->spare);
+    w->spare = NULL;
     auth_user_free(&w->auth);
     w->auth = (auth_user){0};
 }

@@ -79,6 +79,8 @@ typedef struct pair_transaction {
     uint64_t size;   /* octets of the body that passed */
     buffer reply;    /* the last one to the client */
     uint16_t reply_code;
+    uint16_t reply_lines; /* 0: it is yet to be parsed */
+    smx_enhanced reply_enhanced;
     bool reply_is_own;
     smx_verdict_kind verdict;
     const char *verdict_hook;
@@ -95,7 +97,8 @@ typedef struct pair_transaction {
     uint64_t body_at; /* of a held message: what was sent of its header, and of its rest */
     size_t header_at;
     bool sending;
-    buffer head; /* the start of a body that passes unread, for its Message-ID */
+    smx_slice message_id; /* once head_is_whole */
+    buffer head;          /* the start of a body, until its header section is whole */
     bool head_is_whole;
 } pair_transaction;
 
@@ -103,6 +106,7 @@ typedef struct pair_transaction {
 typedef struct pair_watch {
     hook_session *hooks;           /* NULL: there are none */
     pair_transaction *transaction; /* NULL: none */
+    pair_transaction *spare;       /* the last one, empty, for the next; NULL: none */
     arena asked;                   /* what hooks are asked about before MAIL */
     buffer helo;
     auth_user auth;
@@ -132,6 +136,7 @@ struct pair {
     loop_turn_end kick;   /* looks whether a side that ended was read to its end */
     arena memory;         /* strings of the view, attributes of XCLIENT */
     uint64_t trim_due;    /* buffers are given back */
+    uint64_t timer_due;   /* when the client's connection calls next, perhaps for nothing */
     pair_state state : 8;
     smx_address route_from; /* the ends of the upstream's connection, while is_routed */
     smx_address route_to;
@@ -147,6 +152,9 @@ struct pair {
     bool leaving;            /* a shutdown waits for the transaction's end */
     bool upstream_full;
     bool held_up[2]; /* relay_side: it is not read until the other takes its octets */
+    smx_slice read;  /* while the relay is fed: what came, and of it what is on its way as it is */
+    smx_slice passing;
+    relay_side reads; /* whose it is */
 };
 
 /* ---- pair_begin.c ---- */
@@ -206,8 +214,10 @@ void pair_end(pair *p);
 /* The upstream's connection ends now. */
 void pair_cut_upstream(pair *p);
 void pair_cut(pair *p);
-/* Queues octets, or sends them at once where they are many. */
+/* Sends octets of the relay, in order with those that pass. */
 void pair_send(pair *p, relay_side to, smx_slice octets);
+/* What passes leaves now: before all that is not pair_send. */
+void pair_let_pass(pair *p);
 /* As front_owner has them. */
 void pair_shut_down(guest *g);
 void pair_dismiss(guest *g);
@@ -238,8 +248,10 @@ void watch_upstream(pair *p);
 void watch_command(pair *p, const relay_event *event);
 void watch_reply(pair *p, const relay_event *event);
 void watch_octets(pair *p, const relay_event *event);
-/* Octets of a message: its start is kept for the Message-ID. */
+/* Octets of a message: its start bears the Message-ID. */
 void watch_head(pair *p, smx_slice octets);
+/* The header section is over, whether it was whole or not. */
+void watch_message_id(pair_transaction *tx);
 /* An event was acted on: what was over is, and what waited for it goes on. */
 void watch_settle(pair *p);
 /* Buffers that an idle session does not need. */
@@ -274,7 +286,7 @@ SMX_MUST_USE int pair_transaction_add_rcpt(pair_transaction *tx, uint16_t code, 
 void pair_transaction_reply(pair *p, const relay_event *event);
 /* It is over: tells so. NULL: the outcome is what it looks like. */
 void pair_transaction_tell(pair *p, const char *outcome);
-/* The same, and frees it. */
+/* The same, and keeps its memory for the next one. */
 void pair_transaction_end(pair *p);
 void pair_transaction_free(pair_transaction *tx);
 /* What stands behind the path in MAIL's or RCPT's argument: its parameters. */

@@ -107,12 +107,14 @@ typedef enum relay_event_type {
 
 typedef struct relay_event {
     relay_event_type type;
-    relay_side side; /* whom OCTETS go to, whom SECURE is about */
-    relay_kind kind; /* COMMAND, REPLY, OWN_REPLY */
-    bool own;        /* COMMAND, REPLY: the machine's, not the peer's */
-    bool secret;     /* COMMAND: a line of an AUTH dialogue */
-    bool continues;  /* ... and not its first */
-    uint16_t code;   /* REPLY, OWN_REPLY */
+    relay_side side;       /* whom OCTETS go to, whom SECURE is about */
+    relay_kind kind;       /* COMMAND, REPLY, OWN_REPLY */
+    bool own;              /* COMMAND, REPLY: the machine's, not the peer's */
+    bool secret;           /* COMMAND: a line of an AUTH dialogue */
+    bool continues;        /* ... and not its first */
+    uint16_t code;         /* REPLY, OWN_REPLY */
+    uint16_t lines;        /* REPLY that passes as it came: how many; 0: they were not counted */
+    smx_enhanced enhanced; /* ... and its enhanced code */
     smx_slice text;
     smx_hook_phase phase; /* ASK */
 } relay_event;

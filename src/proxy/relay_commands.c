@@ -61,12 +61,21 @@ static smx_slice mail_parameters(smx_slice line)
     return slice_find(rest, '"') < rest.len ? (smx_slice){0} : rest;
 }
 
+/* "MAIL FROM:<...>", which is nearly every one. */
+static bool is_path_alone(smx_slice line)
+{
+    return line.len > 0 && line.data[line.len - 1] == '>' &&
+           slice_find(line, ' ') == slice_find_last(line, ' ');
+}
+
 /* What the reply to MAIL will make of the transaction. */
 static uint8_t mail_flags(smx_slice line)
 {
-    smx_slice rest = mail_parameters(line);
     smx_slice word;
     uint8_t flags = 0;
+    if (is_path_alone(slice_to(line, line.len - 2)))
+        return flags;
+    smx_slice rest = mail_parameters(line);
     while (slice_cut(&rest, ' ', &word)) {
         if (slice_equal_nocase(word, SMX_SLICE("PRDR")))
             flags |= RELAY_WAIT_PRDR;

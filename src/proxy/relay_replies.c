@@ -13,6 +13,8 @@ void relay_reply_passes(const relay_wait *w, const smx_reply_lines *reply, relay
     event->type = RELAY_REPLY;
     event->kind = (relay_kind)w->kind;
     event->code = reply->code;
+    event->lines = reply->count;
+    event->enhanced = reply->enhanced;
     event->text = reply->raw;
 }
 
