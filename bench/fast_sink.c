@@ -1,6 +1,7 @@
 /* A sink for the benchmark: takes everything, keeps nothing, as fast as it can, since Postfix's
  * smtp-sink becomes the limit with large bodies and knows neither AUTH nor TLS.
- * Usage: fast_sink HOST:PORT [CERT KEY] (PORT 0: prints the one it has) */
+ * Usage: fast_sink HOST:PORT [CERT KEY [IDLE]] (PORT 0: prints the one it has; IDLE: closes a
+ * connection that is silent for so many milliseconds) */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,6 +11,7 @@
 typedef struct fast_sink {
     smx_loop *loop;
     tls_server *tls;
+    uint64_t idle_ms; /* 0: for ever */
 } fast_sink;
 
 typedef struct fast_session {
@@ -67,6 +69,9 @@ static size_t fast_data(void *owner, smx_slice in)
     if (output.len > 0 && connection_queue(session->connection, output) != 0)
         connection_abort(session->connection);
     smx_server_session_sent(session->machine, output.len);
+    if (session->sink->idle_ms > 0)
+        connection_set_deadline(session->connection,
+                                loop_now(session->sink->loop) + session->sink->idle_ms);
     if (closing)
         connection_close(session->connection);
     return used;
@@ -83,6 +88,11 @@ static void fast_secured(void *owner, int error)
     fast_session *session = owner;
     smx_server_session_tls_done(session->machine, loop_now(session->sink->loop), error);
     (void)fast_data(session, (smx_slice){"", 0});
+}
+
+static void fast_timeout(void *owner)
+{
+    connection_close(((fast_session *)owner)->connection);
 }
 
 static void fast_nothing(void *owner)
@@ -102,7 +112,7 @@ static const connection_handler fast_handler = {
     .ended = fast_ended,
     .drained = fast_nothing,
     .secured = fast_secured,
-    .timeout = fast_nothing,
+    .timeout = fast_timeout,
     .closed = fast_closed,
 };
 
@@ -138,11 +148,13 @@ int main(int argc, char **argv)
     problem p = {0};
     listener *l = NULL;
     listener_options options = {.fd = -1};
-    if (argc != 2 && argc != 4) {
-        (void)fprintf(stderr, "usage: fast_sink HOST:PORT [CERT KEY]\n");
+    if (argc < 2 || argc == 3 || argc > 5) {
+        (void)fprintf(stderr, "usage: fast_sink HOST:PORT [CERT KEY [IDLE]]\n");
         return 64;
     }
-    if (argc == 4) {
+    if (argc == 5)
+        sink.idle_ms = strtoul(argv[4], NULL, 10);
+    if (argc >= 4) {
         tls_certificate certificate = {argv[2], argv[3]};
         tls_server_options tls = {.certificates = &certificate, .certificate_count = 1};
         if (tls_server_new(&tls, &sink.tls, &p) != 0)

@@ -169,10 +169,10 @@ def raise_limit():
 
 # ---- smtpmux alone ----
 
-def make_certificate(folder):
+def make_certificate(folder, address="127.0.0.1"):
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                     "-nodes", "-subj", "/CN=localhost", "-addext",
-                    "subjectAltName=IP:127.0.0.1,DNS:localhost", "-days", "2", "-keyout", folder / "tls.key",
+                    f"subjectAltName=IP:{address},DNS:localhost", "-days", "2", "-keyout", folder / "tls.key",
                     "-out", folder / "tls.crt"], check=True, stderr=subprocess.DEVNULL)
     return folder / "tls.crt", folder / "tls.key"
 
