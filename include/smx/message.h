@@ -120,6 +120,7 @@ typedef struct smx_received {
     smx_slice recipient; /* only for a single recipient */
     smx_slice tls;       /* "TLSv1.3 TLS_AES_256_GCM_SHA384", a comment */
     uint64_t wall_ms;    /* milliseconds since 1970 */
+    smx_slice date;      /* the same as RFC 5322 writes it, if the caller has that; or empty */
 } smx_received;
 
 /* "SMTP", "ESMTP", "ESMTPSA", "UTF8SMTPSA", "LMTPA" ... (RFC 3848, RFC 6531 section 4.3). */

@@ -3,6 +3,7 @@
 
 #include "app/transcript.h"
 #include "base/clock.h"
+#include "proto/enhanced.h"
 #include "proto/writer.h"
 
 /* ---- JSON ---- */
@@ -47,28 +48,20 @@ static json_t *reply_text(const smx_reply_lines *reply)
     return value;
 }
 
-static smx_slice enhanced_text(const smx_enhanced *e, char *text, size_t capacity)
+/* Empty if there is none. */
+static smx_slice enhanced_text(const smx_enhanced *e, char text[static ENHANCED_TEXT])
 {
-    writer w = writer_to(text, capacity);
-    if (e->class_digit == 0)
-        return (smx_slice){NULL, 0};
-    writer_number(&w, e->class_digit);
-    writer_char(&w, '.');
-    writer_number(&w, e->subject);
-    writer_char(&w, '.');
-    writer_number(&w, e->detail);
-    return slice_of(text, w.len);
+    return e->class_digit == 0 ? (smx_slice){NULL, 0} : enhanced_write(e, text);
 }
 
 static json_t *reply_of(const smx_reply_lines *reply)
 {
-    char enhanced[24];
+    char enhanced[ENHANCED_TEXT];
     if (reply->code == 0)
         return json_null();
-    return json_pack(
-        "{s:i, s:o, s:o}", "code", (int)reply->code, "enhanced",
-        transcript_json_octets(enhanced_text(&reply->enhanced, enhanced, sizeof(enhanced))), "text",
-        reply_text(reply));
+    return json_pack("{s:i, s:o, s:o}", "code", (int)reply->code, "enhanced",
+                     transcript_json_octets(enhanced_text(&reply->enhanced, enhanced)), "text",
+                     reply_text(reply));
 }
 
 static json_t *client_tls(const smx_session_view *s)
@@ -88,11 +81,14 @@ static json_t *upstream_tls(const smx_proxy_record *r)
         transcript_json_octets(r->upstream_tls_cipher), "verified", (int)r->upstream_verified);
 }
 
-static smx_slice upstream_text(const smx_proxy_record *r, char *text, size_t capacity)
+enum { UPSTREAM_TEXT = SMX_ADDRESS_TEXT + 8 };
+
+/* "192.0.2.1:25" or "[2001:db8::1]:25" */
+static smx_slice upstream_text(const smx_proxy_record *r, char text[static UPSTREAM_TEXT])
 {
     char address_text[SMX_ADDRESS_TEXT];
     smx_slice a = smx_address_write(&r->upstream, address_text);
-    writer w = writer_to(text, capacity);
+    writer w = writer_to(text, UPSTREAM_TEXT);
     if (r->upstream.family != 4 && r->upstream.family != 6)
         return (smx_slice){NULL, 0};
     writer_text(&w, r->upstream.family == 6 ? "[" : "");
@@ -111,7 +107,7 @@ static int put(json_t *all, const char *key, json_t *value)
 static int fill(json_t *all, const smx_proxy_record *r, const log_sink *log)
 {
     char clock[CLOCK_TEXT];
-    char upstream[SMX_ADDRESS_TEXT + 16];
+    char upstream[UPSTREAM_TEXT];
     const smx_session_view *s = r->session;
     int failed = put(all, "time", transcript_json_octets(clock_rfc3339(r->started, clock)));
     failed |= put(all, "session", json_integer((json_int_t)s->id));
@@ -132,8 +128,7 @@ static int fill(json_t *all, const smx_proxy_record *r, const log_sink *log)
     failed |= put(all, "outcome", transcript_json_octets(r->outcome));
     failed |= put(all, "duration_ms", json_integer((json_int_t)r->duration));
     failed |= put(all, "client_tls", client_tls(s));
-    failed |=
-        put(all, "upstream", transcript_json_octets(upstream_text(r, upstream, sizeof(upstream))));
+    failed |= put(all, "upstream", transcript_json_octets(upstream_text(r, upstream)));
     failed |= put(all, "upstream_tls", upstream_tls(r));
     return failed != 0 ? SMX_E_NOMEM : 0;
 }
@@ -155,18 +150,12 @@ int audit_line(const smx_proxy_record *record, const log_sink *log, buffer *out)
 
 /* ---- the log ---- */
 
-static smx_slice number(char *text, size_t capacity, uint64_t value)
-{
-    writer w = writer_to(text, capacity);
-    writer_number(&w, value);
-    return slice_of(text, w.len);
-}
-
 void audit_log(const smx_proxy_record *r, log_sink *log)
 {
     char client[SMX_ADDRESS_TEXT];
-    char upstream[SMX_ADDRESS_TEXT + 16];
-    char nrcpt[24], size[24], code[24], enhanced[24], delay[24];
+    char upstream[UPSTREAM_TEXT];
+    char nrcpt[DIGITS_MAX], size[DIGITS_MAX], code[DIGITS_MAX], delay[DIGITS_MAX];
+    char enhanced[ENHANCED_TEXT];
     if (!r->has_from)
         return;
     const smx_log_field fields[] = {
@@ -174,14 +163,14 @@ void audit_log(const smx_proxy_record *r, log_sink *log)
         {"user", r->user},
         {"client", smx_address_write(&r->session->client, client)},
         {"from", r->from},
-        {"nrcpt", number(nrcpt, sizeof(nrcpt), r->recipient_count)},
-        {"size", number(size, sizeof(size), r->size)},
-        {"upstream", upstream_text(r, upstream, sizeof(upstream))},
-        {"code", number(code, sizeof(code), r->reply.code)},
-        {"enhanced", enhanced_text(&r->reply.enhanced, enhanced, sizeof(enhanced))},
+        {"nrcpt", digits_of(r->recipient_count, nrcpt)},
+        {"size", digits_of(r->size, size)},
+        {"upstream", upstream_text(r, upstream)},
+        {"code", digits_of(r->reply.code, code)},
+        {"enhanced", enhanced_text(&r->reply.enhanced, enhanced)},
         {"phase", r->verdict_phase},
         {"tls", r->session->tls_protocol},
-        {"delay_ms", number(delay, sizeof(delay), r->duration)},
+        {"delay_ms", digits_of(r->duration, delay)},
         {"outcome", r->outcome},
         {"message_id", r->message_id},
     };

@@ -2,7 +2,7 @@
 #ifndef APP_LOG_H
 #define APP_LOG_H
 
-#include "smx/types.h"
+#include "smx/loop.h"
 
 typedef enum log_format { LOG_LOGFMT, LOG_JSON } log_format;
 
@@ -12,7 +12,7 @@ typedef struct log_options {
     bool anonymize;      /* addresses of people and clients become keyed hashes */
 } log_options;
 
-/* May be used by any thread; each line is one write(2). */
+/* May be used by any thread. A line is one write(2), but where a thread gathers. */
 typedef struct log_sink log_sink;
 
 /* `fd` stays the caller's. SMX_E_NOMEM, SMX_E_IO (no random key to be had). */
@@ -20,6 +20,13 @@ SMX_MUST_USE int log_new(int fd, const log_options *options, log_sink **log);
 void log_free(log_sink *log);
 /* Lines from now on follow these; the hashes' key stays. Any thread. */
 void log_configure(log_sink *log, const log_options *options);
+
+/* From now on lines of the calling thread, which runs `loop`, leave together, as many as a pipe takes
+ * whole: at the end of the loop's turn before anything else, so that what a client is told is in the log
+ * already, and at once with one that is a warning or worse. Without memory they leave one by one. */
+void log_gather(log_sink *log, smx_loop *loop);
+/* Writes what is gathered. On the same thread, before the loop is freed. */
+void log_gather_end(log_sink *log);
 
 /* Of type smx_log_fn: `log` is the log_sink. Values of keys that name secrets are never written. */
 void log_write(void *log, smx_log_level level, const char *event, uint64_t session,

@@ -141,7 +141,9 @@ static void close_all(worker *w)
 static void *thread_main(void *arg)
 {
     worker *w = arg;
+    log_gather(w->options.log, w->loop);
     smx_loop_run(w->loop);
+    log_gather_end(w->options.log);
     close_all(w);
     w->ended(w->ended_arg);
     return NULL;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/checked.h"
+#include "base/digits.h"
 
 enum { BUFFER_SMALLEST = 256 };
 
@@ -53,26 +54,10 @@ int buffer_reserve(buffer *b, size_t more)
     return 0;
 }
 
-int buffer_append(buffer *b, smx_slice s)
+int buffer_append_number(buffer *b, uint64_t number)
 {
-    if (s.len == 0)
-        return 0;
-    int error = buffer_reserve(b, s.len);
-    if (error != 0)
-        return error;
-    memcpy(b->data + b->end, s.data, s.len);
-    b->end += s.len;
-    return 0;
-}
-
-int buffer_append_text(buffer *b, const char *text)
-{
-    return buffer_append(b, slice_of_text(text));
-}
-
-int buffer_append_char(buffer *b, char c)
-{
-    return buffer_append(b, slice_of(&c, 1));
+    char text[DIGITS_MAX];
+    return buffer_append(b, digits_of(number, text));
 }
 
 int buffer_printf(buffer *b, const char *format, ...)

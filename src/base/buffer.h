@@ -30,9 +30,33 @@ static inline size_t buffer_length(const buffer *b)
 
 /* Makes room for `more` octets at `data + end`. SMX_E_NOMEM leaves the buffer as it was. */
 SMX_MUST_USE int buffer_reserve(buffer *b, size_t more);
-SMX_MUST_USE int buffer_append(buffer *b, smx_slice s);
-SMX_MUST_USE int buffer_append_text(buffer *b, const char *text);
-SMX_MUST_USE int buffer_append_char(buffer *b, char c);
+
+static inline SMX_MUST_USE int buffer_append(buffer *b, smx_slice s)
+{
+    if (s.len == 0)
+        return 0;
+    if (b->capacity - b->end < s.len && buffer_reserve(b, s.len) != 0)
+        return SMX_E_NOMEM;
+    memcpy(b->data + b->end, s.data, s.len);
+    b->end += s.len;
+    return 0;
+}
+
+static inline SMX_MUST_USE int buffer_append_text(buffer *b, const char *text)
+{
+    return buffer_append(b, slice_of_text(text));
+}
+
+static inline SMX_MUST_USE int buffer_append_char(buffer *b, char c)
+{
+    if (b->capacity == b->end && buffer_reserve(b, 1) != 0)
+        return SMX_E_NOMEM;
+    b->data[b->end++] = c;
+    return 0;
+}
+
+/* In decimal. */
+SMX_MUST_USE int buffer_append_number(buffer *b, uint64_t number);
 /* printf at the end of the buffer; all or nothing. */
 SMX_MUST_USE int buffer_printf(buffer *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -1,25 +1,43 @@
 /* The Received field (RFC 5321 section 4.4). Pure: writes into the caller's memory. */
-#include <stdio.h>
-
 #include "base/clock.h"
 #include "proto/writer.h"
 #include "smx/message.h"
 
-/* Octets that cannot stand in a clause, beside controls, blanks and broken UTF-8. */
-static const char *const RECEIVED_ATOM = "()<>\\\",;";
-static const char *const RECEIVED_PATH = "<>";
-static const char *const RECEIVED_COMMENT = "()\\";
+/* Where an octet cannot stand. */
+enum { ATOM = 1, PATH = 2, COMMENT = 4, NOT_ASCII = 8, ALL = ATOM | PATH | COMMENT };
+
+static const unsigned char MISPLACED[256] = {
+    [0 ... 0x1F] = ALL,     [' '] = ATOM,
+    ['"'] = ATOM,           ['('] = ATOM | COMMENT,
+    [')'] = ATOM | COMMENT, [','] = ATOM,
+    [';'] = ATOM,           ['<'] = ATOM | PATH,
+    ['>'] = ATOM | PATH,    ['\\'] = ATOM | COMMENT,
+    [0x7F] = ALL,           [0x80 ... 0xFF] = NOT_ASCII,
+};
+
+static unsigned received_flaws(smx_slice text)
+{
+    unsigned flaws = 0;
+    for (size_t i = 0; i < text.len; i++)
+        flaws |= MISPLACED[(unsigned char)text.data[i]];
+    return flaws;
+}
 
 /* What peers said, made harmless: it cannot end its clause, a comment or the field. A blank stands
- * only in comments and paths. */
-static void received_text(writer *w, smx_slice text, const char *misplaced)
+ * only in comments and paths, broken UTF-8 nowhere. */
+static void received_text(writer *w, smx_slice text, unsigned place)
 {
-    bool utf8 = smx_utf8_is_valid(text);
+    unsigned flaws = received_flaws(text);
+    unsigned bad = place;
+    if ((flaws & NOT_ASCII) != 0 && !smx_utf8_is_valid(text))
+        bad |= NOT_ASCII;
+    if ((flaws & bad) == 0) {
+        writer_slice(w, text);
+        return;
+    }
     for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.data[i];
-        bool bad = c < ' ' || c == 0x7f || (c >= 0x80 && !utf8) || strchr(misplaced, c) != NULL ||
-                   (c == ' ' && misplaced == RECEIVED_ATOM);
-        writer_char(w, bad ? '?' : text.data[i]);
+        bool is_bad = (MISPLACED[(unsigned char)text.data[i]] & bad) != 0;
+        writer_char(w, is_bad ? '?' : text.data[i]);
     }
 }
 
@@ -32,7 +50,7 @@ static void received_from(writer *w, const smx_received *received)
     if (received->helo.len == 0 && !has_address)
         return;
     writer_text(w, " from ");
-    received_text(w, received->helo.len > 0 ? received->helo : SMX_SLICE("unknown"), RECEIVED_ATOM);
+    received_text(w, received->helo.len > 0 ? received->helo : SMX_SLICE("unknown"), ATOM);
     if (has_address) {
         bool unix_socket = client->family == 1;
         writer_text(w, unix_socket ? " (" : client->family == 6 ? " ([IPv6:" : " ([");
@@ -43,13 +61,13 @@ static void received_from(writer *w, const smx_received *received)
 }
 
 /* A clause with its blanks, or nothing. */
-static void received_clause(writer *w, const char *before, smx_slice text, const char *misplaced,
+static void received_clause(writer *w, const char *before, smx_slice text, unsigned place,
                             const char *after)
 {
     if (text.len == 0)
         return;
     writer_text(w, before);
-    received_text(w, text, misplaced);
+    received_text(w, text, place);
     writer_text(w, after);
 }
 
@@ -59,14 +77,14 @@ int smx_received_write(const smx_received *received, char *out, size_t capacity,
     writer w = writer_to(out, capacity < SMX_RECEIVED_MAX ? capacity : SMX_RECEIVED_MAX);
     writer_text(&w, "Received:");
     received_from(&w, received);
-    received_clause(&w, w.len == strlen("Received:") ? " by " : "by ", received->by, RECEIVED_ATOM,
-                    "");
-    received_clause(&w, " with ", received->protocol, RECEIVED_ATOM, "");
-    received_clause(&w, "\r\n\t(", received->tls, RECEIVED_COMMENT, ")");
-    received_clause(&w, "\r\n\tid ", received->id, RECEIVED_ATOM, "");
-    received_clause(&w, "\r\n\tfor <", received->recipient, RECEIVED_PATH, ">");
+    received_clause(&w, w.len == strlen("Received:") ? " by " : "by ", received->by, ATOM, "");
+    received_clause(&w, " with ", received->protocol, ATOM, "");
+    received_clause(&w, "\r\n\t(", received->tls, COMMENT, ")");
+    received_clause(&w, "\r\n\tid ", received->id, ATOM, "");
+    received_clause(&w, "\r\n\tfor <", received->recipient, PATH, ">");
     writer_text(&w, ";\r\n\t");
-    writer_slice(&w, clock_rfc5322(received->wall_ms, date));
+    writer_slice(&w,
+                 received->date.len > 0 ? received->date : clock_rfc5322(received->wall_ms, date));
     writer_text(&w, "\r\n");
     return writer_end(&w, len);
 }

@@ -2,25 +2,24 @@
  * upstream, the envelope (DESIGN 4.11). Everything else stays as it came, octet for octet. */
 #include "mux/compose.h"
 
-#include <stdio.h>
-
 #include "base/clock.h"
 #include "mail/missing_fields.h"
 #include "mail/rewrite_from.h"
+#include "proto/writer.h"
 
 static smx_slice compose_tls(const smx_session_view *session, char *text, size_t capacity)
 {
     if (!session->tls)
         return (smx_slice){NULL, 0};
-    int len = snprintf(text, capacity, "%.*s %.*s", (int)session->tls_protocol.len,
-                       session->tls_protocol.data, (int)session->tls_cipher.len,
-                       session->tls_cipher.data);
-    if (len < 0)
-        return (smx_slice){NULL, 0};
-    return slice_of(text, (size_t)len < capacity ? (size_t)len : capacity - 1);
+    writer w = writer_to(text, capacity);
+    writer_slice(&w, session->tls_protocol);
+    writer_char(&w, ' ');
+    writer_slice(&w, session->tls_cipher);
+    return slice_of(text, w.len);
 }
 
-static int compose_received(composition *c, const char *hostname, mux_received kind)
+static int compose_received(composition *c, const char *hostname, mux_received kind,
+                            clock_date *date)
 {
     const smx_session_view *session = smx_transaction_session(c->tx);
     const smx_envelope *envelope = smx_transaction_envelope(c->tx);
@@ -35,7 +34,7 @@ static int compose_received(composition *c, const char *hostname, mux_received k
                                           session->tls, session->authenticated),
         .id = smx_transaction_id(c->tx),
         .tls = compose_tls(session, tls, sizeof(tls)),
-        .wall_ms = clock_wall_ms(),
+        .date = clock_date_text(date, clock_wall_ms()),
     };
     if (envelope->recipient_count == 1)
         received.recipient = envelope->recipients[0].path.mailbox;
@@ -61,12 +60,13 @@ static int compose_missing(composition *c, const char *hostname, uint32_t kinds)
     return header.data == NULL ? SMX_E_NOMEM : missing_fields_write(&wanted, header, &c->header);
 }
 
-int compose_begin(composition *c, smx_transaction *tx, const char *hostname, const mux_plan *plan)
+int compose_begin(composition *c, smx_transaction *tx, const char *hostname, const mux_plan *plan,
+                  clock_date *date)
 {
     *c = (composition){.tx = tx};
     int error = 0;
     if (plan->received != MUX_RECEIVED_OFF)
-        error = compose_received(c, hostname, plan->received);
+        error = compose_received(c, hostname, plan->received, date);
     if (error == 0 && plan->add_missing != 0)
         error = compose_missing(c, hostname, plan->add_missing);
     c->added = buffer_length(&c->header);

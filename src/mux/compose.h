@@ -3,6 +3,7 @@
 #define MUX_COMPOSE_H
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "mux/mux.h"
 
 /* Lives in a delivery; what compose_for fills lives until the next call. */
@@ -13,9 +14,9 @@ typedef struct composition {
     size_t added;          /* octets of our own fields at the start of `header` */
 } composition;
 
-/* Writes the fields that every attempt adds. SMX_E_NOMEM. */
+/* Writes the fields that every attempt adds; `date` is the worker's. SMX_E_NOMEM. */
 SMX_MUST_USE int compose_begin(composition *c, smx_transaction *tx, const char *hostname,
-                               const mux_plan *plan);
+                               const mux_plan *plan, clock_date *date);
 /* The envelope for this upstream, whose message is not known yet. */
 SMX_MUST_USE int compose_envelope(composition *c, const smx_envelope *envelope,
                                   const upstream_options *o);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "base/buffer.h"
+#include "base/clock.h"
 #include "base/map.h"
 #include "mux/classify.h"
 #include "mux/dedup.h"
@@ -127,6 +128,7 @@ struct mux_worker {
     smx_hook route_hook;
     smx_hook cut_through_hook;
     mux_probes *probes; /* NULL: there is nothing to probe */
+    clock_date date;    /* of the Received fields */
     uint64_t random;    /* state of the generator that seeds selections */
     timer_entry drain_timer;
     loop_turn_end ended; /* looks whether it is drained */

@@ -1,13 +1,24 @@
 /* What a client and an operator are told of an upstream's refusals and failures. Replies of upstreams
  * are quoted on one line. */
 #include "mux/mux_internal.h"
+#include "proto/enhanced.h"
+
+/* "250 2.0.0 " */
+static int report_code(buffer *out, const smx_reply *reply)
+{
+    char enhanced[ENHANCED_TEXT];
+    int error = buffer_append_number(out, reply->code);
+    if (error == 0)
+        error = buffer_append_char(out, ' ');
+    if (error != 0 || reply->enhanced.class_digit == 0)
+        return error;
+    error = buffer_append(out, enhanced_write(&reply->enhanced, enhanced));
+    return error != 0 ? error : buffer_append_char(out, ' ');
+}
 
 static int report_reply(buffer *out, const smx_reply *reply)
 {
-    int error = buffer_printf(out, "%u ", reply->code);
-    if (error == 0 && reply->enhanced.class_digit != 0)
-        error = buffer_printf(out, "%u.%u.%u ", reply->enhanced.class_digit,
-                              reply->enhanced.subject, reply->enhanced.detail);
+    int error = report_code(out, reply);
     for (size_t i = 0; i < reply->text.len && error == 0; i++) {
         char c = reply->text.data[i];
         error = buffer_append_char(out, c == '\n' ? ' ' : c);
@@ -40,9 +51,15 @@ int mux_report_text(buffer *out, const char *name, const smx_envelope *envelope,
     int error = 0;
     if (result->refused < envelope->recipient_count) {
         smx_slice mailbox = envelope->recipients[result->refused].path.mailbox;
-        error = buffer_printf(out, "<%.*s>: ", (int)mailbox.len, mailbox.data);
+        error = buffer_append_char(out, '<');
+        if (error == 0)
+            error = buffer_append(out, mailbox);
+        if (error == 0)
+            error = buffer_append(out, SMX_SLICE(">: "));
     }
     if (error == 0)
-        error = buffer_printf(out, "%s: ", name);
+        error = buffer_append_text(out, name);
+    if (error == 0)
+        error = buffer_append(out, SMX_SLICE(": "));
     return error != 0 ? error : buffer_append(out, result->reply.text);
 }

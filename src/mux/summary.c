@@ -1,8 +1,8 @@
 /* The summary line of each message (DESIGN 5), and the count of its outcome: a middleware around the
  * delivery, so that messages which never came to one are told too. */
-#include <stdio.h>
-
+#include "base/digits.h"
 #include "mux/mux_internal.h"
+#include "proto/enhanced.h"
 
 mux_record *mux_record_of(mux_worker *worker, smx_transaction *tx)
 {
@@ -43,22 +43,16 @@ static mux_outcome summary_outcome(const mux_record *record, const smx_reply *re
 }
 
 typedef struct summary_numbers {
-    char nrcpt[16], size[24], attempts[16], code[8], enhanced[16], delay[24];
+    char nrcpt[DIGITS_MAX], size[DIGITS_MAX], attempts[DIGITS_MAX], code[DIGITS_MAX],
+        delay[DIGITS_MAX], enhanced[ENHANCED_TEXT];
 } summary_numbers;
 
-static smx_slice summary_number(char *text, size_t capacity, uint64_t number)
-{
-    int len = snprintf(text, capacity, "%llu", (unsigned long long)number);
-    return slice_of(text, len < 0 ? 0 : (size_t)len);
-}
-
 /* As the client sees it: its class is the reply code's, and X.0.0 where a reply has none. */
-static smx_slice summary_enhanced(char *text, size_t capacity, const smx_reply *reply)
+static smx_slice summary_enhanced(const smx_reply *reply, char text[ENHANCED_TEXT])
 {
     smx_enhanced e = reply->enhanced;
     e.class_digit = (uint16_t)(reply->code / 100);
-    int len = snprintf(text, capacity, "%u.%u.%u", e.class_digit, e.subject, e.detail);
-    return slice_of(text, len < 0 || (size_t)len >= capacity ? 0 : (size_t)len);
+    return enhanced_write(&e, text);
 }
 
 static smx_slice summary_message_id(const smx_transaction *tx)
@@ -90,18 +84,17 @@ static void summary_after(void *arg, smx_transaction *tx, smx_reply *reply)
         {"user", session->user},
         {"client", smx_address_write(&session->client, client)},
         {"from", envelope->mail.path.mailbox},
-        {"nrcpt", summary_number(n.nrcpt, sizeof(n.nrcpt), envelope->recipient_count)},
-        {"size",
-         summary_number(n.size, sizeof(n.size), smx_message_size(smx_transaction_message(tx)))},
+        {"nrcpt", digits_of(envelope->recipient_count, n.nrcpt)},
+        {"size", digits_of(smx_message_size(smx_transaction_message(tx)), n.size)},
         {"route", slice_of_text(record->route)},
         {"upstream", slice_of_text(record->upstream)},
-        {"attempts", summary_number(n.attempts, sizeof(n.attempts), record->attempts)},
-        {"code", summary_number(n.code, sizeof(n.code), reply->code)},
-        {"enhanced", summary_enhanced(n.enhanced, sizeof(n.enhanced), reply)},
+        {"attempts", digits_of(record->attempts, n.attempts)},
+        {"code", digits_of(reply->code, n.code)},
+        {"enhanced", summary_enhanced(reply, n.enhanced)},
         {"phase", record->has_phase ? slice_of_text(smx_client_phase_text(record->phase))
                                     : (smx_slice){NULL, 0}},
         {"tls", session->tls_protocol},
-        {"delay_ms", summary_number(n.delay, sizeof(n.delay), took)},
+        {"delay_ms", digits_of(took, n.delay)},
         {"outcome", slice_of_text(mux_outcome_text(outcome))},
         {"message_id", summary_message_id(tx)},
     };

@@ -2,7 +2,7 @@
 #ifndef PROTO_WRITER_H
 #define PROTO_WRITER_H
 
-#include "base/slice.h"
+#include "base/digits.h"
 
 typedef struct writer {
     char *out;
@@ -41,13 +41,8 @@ static inline void writer_text(writer *w, const char *text)
 
 static inline void writer_number(writer *w, uint64_t number)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    writer_slice(w, slice_of(digits + at, sizeof(digits) - at));
+    char text[DIGITS_MAX];
+    writer_slice(w, digits_of(number, text));
 }
 
 /* Ends the writing: 0 with the octets written, or SMX_E_RANGE. */

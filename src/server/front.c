@@ -4,11 +4,12 @@
  * later turn of the loop. */
 #include "server/front.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <unistd.h>
+
+#include "base/digits.h"
 
 /* ---- what the hook runner needs ---- */
 
@@ -119,9 +120,10 @@ void front_log(const front *f, smx_log_level level, const char *event, const gue
 
 smx_slice front_next_id(front *f, uint64_t started, char text[FRONT_ID_MAX])
 {
-    int len = snprintf(text, FRONT_ID_MAX, "%011" PRIx64 "%06" PRIx32 "%" PRIx32, started,
-                       f->id_salt & 0xffffff, ++f->id_count);
-    return slice_of(text, (size_t)len);
+    char *at = digits_hex(text, started, 11);
+    at = digits_hex(at, f->id_salt & 0xffffff, 6);
+    at = digits_hex(at, ++f->id_count, 1);
+    return slice_of(text, (size_t)(at - text));
 }
 
 void front_count_reply(const entrance *e, uint16_t code)
