@@ -307,6 +307,8 @@ typedef struct smx_dot_decoder {
     uint8_t state;
     uint8_t faults; /* bits of smx_body_fault seen so far */
     bool done;      /* the end of data was read */
+    bool dotted; /* some line of the body, undone of its dots, begins with one: to go on over DATA
+                       the body needs dot-stuffing; one without such a line goes as it is */
 } smx_dot_decoder;
 
 /* Takes octets from the start of `in`: returns how many, and in `piece` the next run of body
@@ -336,7 +338,9 @@ SMX_API smx_slice smx_dot_end(smx_dot_encoder *encoder);
  * as the last octet of all is a fault too: smx_newline_check_end. */
 typedef struct smx_newline_check {
     bool after_cr;
+    bool within_line;
     uint8_t faults;
+    bool dotted; /* as smx_dot_decoder's */
 } smx_newline_check;
 SMX_API void smx_newline_check_feed(smx_newline_check *check, smx_slice in);
 SMX_API void smx_newline_check_end(smx_newline_check *check);

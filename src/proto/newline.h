@@ -1,47 +1,39 @@
-/* The one look at every octet of a body, 64 at a time, that the dot codec and the newline check
- * share. An octet is odd where it, with the one before it, is a bare CR, a bare LF, a NUL, or a dot
- * behind LF; ordinary text has none for kilobytes. */
+/* The one look at every octet of a body, that the dot codec and the newline check share.
+ *
+ * An octet is odd where it, with the one before it, is or shows a bare CR, a bare LF, a NUL, or the
+ * dot that begins a line. Ordinary text has none for kilobytes and is left behind at memory speed;
+ * an odd octet is judged by itself. */
 #ifndef PROTO_NEWLINE_H
 #define PROTO_NEWLINE_H
 
 #include "base/slice.h"
 
+/* Where an octet stands: what the one before it was. Only CRLF ends a line. */
+typedef enum newline_place {
+    NEWLINE_LINE, /* at the start of a line */
+    NEWLINE_TEXT, /* within a line */
+    NEWLINE_CR,   /* behind a CR */
+} newline_place;
+
+/* Leaves ordinary octets behind: where the first odd one is, or in.len. `place` is that of the first
+ * octet and becomes that of the octet found. */
+size_t newline_pass(smx_slice in, newline_place *place);
+
+/* What octet `c` shows, bits of smx_body_fault; `place` becomes that of the next octet. */
+uint8_t newline_judge(char c, newline_place *place);
+
+/* ---- How newline_pass() does it; the tests hold each way against the other ---- */
+
 enum { NEWLINE_BLOCK = 64 };
 
-typedef signed char newline_lanes __attribute__((vector_size(16)));
-typedef long long newline_halves __attribute__((vector_size(16)));
+/* Octets of the whole blocks at the start of the `len` octets at `p` that hold no odd octet. Reads
+ * `p[-1]` too. */
+typedef size_t newline_skip_fn(const char *p, size_t len);
 
-/* Non-zero in each lane whose octet is odd. Reads `p[-1]` to `p[15]`. */
-static inline newline_lanes newline_odd_lanes(const char *p)
-{
-    newline_lanes now;
-    newline_lanes before;
-    memcpy(&now, p, sizeof(now));
-    memcpy(&before, p - 1, sizeof(before));
-    newline_lanes unpaired = (now == '\n') ^ (before == '\r');
-    newline_lanes dot = (now == '.') & (before == '\n');
-    return unpaired | dot | (now == '\0');
-}
-
-/* From `at` (not 0) on, whole blocks without an odd octet are left behind: the place where the
- * first other block begins, or where less than a block is left. */
-static inline size_t newline_skip(smx_slice in, size_t at)
-{
-    for (; in.len - at >= NEWLINE_BLOCK; at += NEWLINE_BLOCK) {
-        const char *p = in.data + at;
-        newline_lanes odd = newline_odd_lanes(p) | newline_odd_lanes(p + 16) |
-                            newline_odd_lanes(p + 32) | newline_odd_lanes(p + 48);
-        newline_halves halves = (newline_halves)odd;
-        if ((halves[0] | halves[1]) != 0)
-            break;
-    }
-    return at;
-}
-
-/* Where the octet-by-octet look that follows newline_skip ends: behind one block. */
-static inline size_t newline_stop(smx_slice in, size_t at)
-{
-    return in.len - at < NEWLINE_BLOCK ? in.len : at + NEWLINE_BLOCK;
-}
+newline_skip_fn newline_skip_narrow; /* sixteen octets at once: on any machine */
+#ifdef __x86_64__
+newline_skip_fn newline_skip_wide; /* thirty-two: only where newline_is_wide() */
+#endif
+bool newline_is_wide(void);
 
 #endif

@@ -2,27 +2,19 @@
 #include "proto/newline.h"
 #include "smx/proto.h"
 
-static void newline_check_octet(smx_newline_check *check, char c)
-{
-    if (c == '\n' && !check->after_cr)
-        check->faults |= SMX_FAULT_BARE_LF;
-    if (c != '\n' && check->after_cr)
-        check->faults |= SMX_FAULT_BARE_CR;
-    if (c == '\0')
-        check->faults |= SMX_FAULT_NUL;
-    check->after_cr = c == '\r';
-}
-
 void smx_newline_check_feed(smx_newline_check *check, smx_slice in)
 {
-    for (size_t at = 0; at < in.len;) {
-        size_t start = at == 0 ? 0 : newline_skip(in, at);
-        if (start > at)
-            check->after_cr = in.data[start - 1] == '\r';
-        size_t stop = start == 0 ? 1 : newline_stop(in, start);
-        for (at = start; at < stop; at++)
-            newline_check_octet(check, in.data[at]);
+    newline_place place = check->after_cr      ? NEWLINE_CR
+                          : check->within_line ? NEWLINE_TEXT
+                                               : NEWLINE_LINE;
+    for (size_t at = newline_pass(in, &place); at < in.len;
+         at += newline_pass(slice_from(in, at), &place)) {
+        if (in.data[at] == '.' && place == NEWLINE_LINE)
+            check->dotted = true;
+        check->faults |= newline_judge(in.data[at++], &place);
     }
+    check->after_cr = place == NEWLINE_CR;
+    check->within_line = place == NEWLINE_TEXT;
 }
 
 void smx_newline_check_end(smx_newline_check *check)
