@@ -1,5 +1,6 @@
 /* A hash map with open addressing and linear probing; removal moves followers back, so that there
- * are no tombstones. The map owns its table and its copies of the keys. */
+ * are no tombstones. The map owns its table and its copies of the keys; small ones lie in the table
+ * and move with their entry. */
 #include "base/map.h"
 
 #include <stdlib.h>
@@ -42,6 +43,24 @@ static size_t map_slot(const map *m, smx_slice key, uint64_t hash)
     return slot;
 }
 
+static bool map_is_small(smx_slice key)
+{
+    return key.len <= sizeof(((map_entry *)NULL)->small);
+}
+
+static void map_move(map_entry *to, const map_entry *from)
+{
+    *to = *from;
+    if (map_is_small(to->key))
+        to->key.data = to->small;
+}
+
+static void map_free_key(const map_entry *entry)
+{
+    if (!map_is_small(entry->key))
+        free((void *)(uintptr_t)entry->key.data);
+}
+
 static int map_grow(map *m)
 {
     map larger = {.capacity = m->capacity == 0 ? MAP_SMALLEST : m->capacity * 2, .seed = m->seed};
@@ -52,8 +71,8 @@ static int map_grow(map *m)
         return SMX_E_NOMEM;
     for (size_t i = 0; i < m->capacity; i++)
         if (m->entries[i].key.data != NULL)
-            larger.entries[map_slot(&larger, m->entries[i].key, m->entries[i].hash)] =
-                m->entries[i];
+            map_move(&larger.entries[map_slot(&larger, m->entries[i].key, m->entries[i].hash)],
+                     &m->entries[i]);
     larger.count = m->count;
     free(m->entries);
     *m = larger;
@@ -80,10 +99,13 @@ int map_put(map *m, smx_slice key, void *value)
         m->entries[slot].value = value;
         return 0;
     }
-    char *copy = slice_to_text(key);
+    map_entry *entry = &m->entries[slot];
+    char *copy = map_is_small(key) ? entry->small : slice_to_text(key);
     if (copy == NULL)
         return SMX_E_NOMEM;
-    m->entries[slot] = (map_entry){slice_of(copy, key.len), value, hash};
+    *entry = (map_entry){slice_of(copy, key.len), value, hash, {0}};
+    if (copy == entry->small && key.len > 0)
+        memcpy(entry->small, key.data, key.len);
     m->count++;
     return 0;
 }
@@ -97,7 +119,7 @@ static void map_close_gap(map *m, size_t hole)
         size_t home = m->entries[next].hash & mask;
         if (((next - home) & mask) < ((next - hole) & mask))
             continue;
-        m->entries[hole] = m->entries[next];
+        map_move(&m->entries[hole], &m->entries[next]);
         hole = next;
     }
     m->entries[hole] = (map_entry){0};
@@ -111,7 +133,7 @@ void *map_remove(map *m, smx_slice key)
     void *value = m->entries[slot].value;
     if (m->entries[slot].key.data == NULL)
         return NULL;
-    free((void *)(uintptr_t)m->entries[slot].key.data);
+    map_free_key(&m->entries[slot]);
     map_close_gap(m, slot);
     m->count--;
     return value;
@@ -150,7 +172,7 @@ const map_entry *map_next(const map *m, size_t *at)
 void map_free(map *m)
 {
     for (size_t i = 0; i < m->capacity; i++)
-        free((void *)(uintptr_t)m->entries[i].key.data);
+        map_free_key(&m->entries[i]);
     free(m->entries);
     *m = (map){0};
 }

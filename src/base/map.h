@@ -6,9 +6,10 @@
 #include "base/slice.h"
 
 typedef struct map_entry {
-    smx_slice key; /* owned by the map */
+    smx_slice key; /* owned by the map: in memory of its own, or in `small` */
     void *value;   /* the caller's */
     uint64_t hash;
+    char small[sizeof(uint64_t)]; /* a key that is no longer, such as a number */
 } map_entry;
 
 /* Zero is a valid empty map. */
@@ -21,7 +22,8 @@ typedef struct map {
 
 /* The value, or NULL. */
 void *map_get(const map *m, smx_slice key);
-/* Copies the key. Replaces an existing value. The value must not be NULL. */
+/* Copies the key: a small one, such as a number, takes memory only when the table grows. Replaces an
+ * existing value. The value must not be NULL. */
 SMX_MUST_USE int map_put(map *m, smx_slice key, void *value);
 /* Takes the key out and gives its value back, or NULL. */
 void *map_remove(map *m, smx_slice key);
