@@ -128,6 +128,7 @@ static void client_on_closed(smx_client *client, const smx_client_event *event)
 {
     (void)event;
     client->failed = true;
+    connection_peer_is_done(client->connection);
     connection_close(client->connection);
 }
 

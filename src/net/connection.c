@@ -378,6 +378,11 @@ void connection_finish(connection *c, bool reset)
     uv_close(&c->uv.handle, connection_on_handle_closed);
 }
 
+static bool connection_is_over(const connection *c)
+{
+    return c->end_seen || (c->peer_done && c->tls == NULL && !connection_socket_has_input(c));
+}
+
 /* Closing waits for the queue, then for the peer's end: closing a socket with unread octets would
  * send a RST, which may destroy our last reply before it is read. */
 static void connection_closing_step(connection *c)
@@ -388,7 +393,7 @@ static void connection_closing_step(connection *c)
         return;
     }
     if (connection_socket_queued(c) == 0) {
-        if (c->end_seen) {
+        if (connection_is_over(c)) {
             connection_finish(c, false);
             return;
         }
@@ -410,6 +415,11 @@ void connection_close(connection *c)
     c->state = CONNECTION_CLOSING;
     timer_set(loop_timers(c->loop), &c->deadline, loop_now(c->loop) + CONNECTION_LINGER_MS);
     connection_tell_later(c, 0);
+}
+
+void connection_peer_is_done(connection *c)
+{
+    c->peer_done = true;
 }
 
 void connection_abort(connection *c)

@@ -138,6 +138,9 @@ void connection_set_deadline(connection *c, uint64_t due);
 /* Sends what is queued and TLS's close, then closes; or resets at once (`abort`: unsent octets are
  * dropped; on TCP a RST). Reading ends. `closed` follows in a later turn. Twice is nothing. */
 void connection_close(connection *c);
+/* The peer has said its last word, such as QUIT: in clear text closing need not wait for its end, unless
+ * more of it is unread when the last octets were sent. */
+void connection_peer_is_done(connection *c);
 void connection_abort(connection *c);
 
 smx_loop *connection_loop(const connection *c);

@@ -91,6 +91,7 @@ struct connection {
     bool offer_again : 1;  /* connection_resume was called within it */
     bool want_drained : 1; /* connection_send took less than all */
     bool write_ended : 1;  /* our side was shut down, when closing */
+    bool peer_done : 1;    /* nothing more is expected of the peer */
     uint8_t tell;          /* CONNECTION_TELL_* */
     int16_t connect_error;
     int16_t secure_error;
@@ -133,6 +134,8 @@ void connection_socket_try(connection *c, const smx_slice *pieces, size_t count,
 void connection_socket_submit(connection *c);
 /* Octets below the transport that the socket has not taken. */
 size_t connection_socket_queued(const connection *c);
+/* Whether octets came that were not read. */
+bool connection_socket_has_input(const connection *c);
 /* Sends the end of our side. */
 void connection_socket_shutdown(connection *c);
 

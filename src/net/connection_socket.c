@@ -4,6 +4,7 @@
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "net/connection_internal.h"
@@ -222,6 +223,13 @@ void connection_socket_submit(connection *c)
             return;
         }
     }
+}
+
+bool connection_socket_has_input(const connection *c)
+{
+    int octets = 0;
+    uv_os_fd_t fd;
+    return uv_fileno(&c->uv.handle, &fd) != 0 || ioctl(fd, FIONREAD, &octets) != 0 || octets > 0;
 }
 
 /* Our side only: what the peer still sends is read on, so that no RST overtakes our last octets. */

@@ -114,7 +114,7 @@ static void loop_on_check(uv_check_t *check)
     loop_run_turn_end(check->data);
 }
 
-static bool loop_is_own_thread(smx_loop *loop)
+bool loop_is_own_thread(smx_loop *loop)
 {
     return atomic_load(&loop->has_thread) &&
            pthread_equal(atomic_load(&loop->thread), pthread_self()) != 0;

@@ -17,6 +17,9 @@ enum { LOOP_BLOCK = 65536 }; /* octets of a block, and of the shared read buffer
 /* Milliseconds, as of the start of this turn of the loop (the monotonic clock). */
 uint64_t loop_now(const smx_loop *loop);
 
+/* Whether this is the thread that runs the loop. False as long as it has not run. Any thread. */
+bool loop_is_own_thread(smx_loop *loop);
+
 /* The timers of this loop. */
 timer_wheel *loop_timers(smx_loop *loop);
 

@@ -137,6 +137,8 @@ static void event_close(peer *p, const smx_server_event *event)
 {
     const smx_log_field reason = {"reason", slice_of_text(close_texts[event->close_reason])};
     front_log(&p->server->front, SMX_LOG_DEBUG, "disconnect", &p->guest, &reason, 1);
+    if (event->close_reason == SMX_CLOSE_QUIT)
+        connection_peer_is_done(p->guest.connection);
     peer_end(p);
 }
 

@@ -374,6 +374,41 @@ static void net_connection__close_lets_the_peer_read_the_last_reply(void **state
     assert_int_equal(p->server.offers, 0);
 }
 
+/* Behind QUIT the end of the peer's side is not waited for. */
+static void net_connection__close_does_not_wait_for_a_peer_that_is_done(void **state)
+{
+    peers *p = *state;
+    peers_connect(p);
+    peer_queue(&p->client, "QUIT\r\n");
+    peers_run_until(p, buffer_length(&p->server.got) == 6);
+    peer_queue(&p->server, "221 bye\r\n");
+    connection_peer_is_done(p->server.c);
+    connection_close(p->server.c);
+    peers_run_until(p, p->server.closed > 0);
+    peers_run_until(p, p->client.ended > 0);
+    assert_int_equal(p->client.end_error, 0);
+    assert_got(&p->client, "221 bye\r\n");
+}
+
+/* It was not done after all: its octets must not become a RST that destroys the reply. */
+static void net_connection__close_waits_for_a_peer_that_says_more(void **state)
+{
+    peers *p = *state;
+    peers_connect(p);
+    connection_pause(p->server.c, true);
+    peer_queue(&p->client, "NOOP\r\n");
+    peers_settle(p);
+    peer_queue(&p->server, "221 bye\r\n");
+    connection_peer_is_done(p->server.c);
+    connection_close(p->server.c);
+    peers_run_until(p, p->client.ended > 0);
+    assert_int_equal(p->client.end_error, 0);
+    assert_got(&p->client, "221 bye\r\n");
+    assert_int_equal(p->server.closed, 0);
+    connection_close(p->client.c);
+    peers_run_until(p, p->server.closed > 0);
+}
+
 static void net_connection__close_waits_for_the_peer_only_so_long(void **state)
 {
     peers *p = *state;
@@ -612,6 +647,8 @@ int main(void)
         TCP_TEST(net_connection__abort_is_a_reset),
         TCP_TEST(net_connection__reset_behind_octets_is_a_reset),
         TCP_TEST(net_connection__close_lets_the_peer_read_the_last_reply),
+        TCP_TEST(net_connection__close_does_not_wait_for_a_peer_that_is_done),
+        TCP_TEST(net_connection__close_waits_for_a_peer_that_says_more),
         TCP_TEST(net_connection__close_waits_for_the_peer_only_so_long),
         TCP_TEST(net_connection__write_after_reset_ends_it),
         TCP_TEST(net_connection__deadline_is_called_once_and_never_early),
