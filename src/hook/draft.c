@@ -7,10 +7,19 @@
 
 /* ---- life ---- */
 
-int draft_open(draft *d, const smx_message_options *options)
+void draft_begin(draft *d, smx_message *message)
 {
     d->header_state = 2; /* an empty line may be the first */
-    return smx_message_new(options, &d->message);
+    d->message = message;
+}
+
+int draft_open(draft *d, const smx_message_options *options)
+{
+    smx_message *message;
+    int error = smx_message_new(options, &message);
+    if (error == 0)
+        draft_begin(d, message);
+    return error;
 }
 
 void draft_drop(draft *d)
@@ -102,6 +111,8 @@ static int part_recipients(draft *d, const hook_change *changes)
 
 int draft_change(draft *d, const smx_rcpt *rcpt, const hook_change *changes)
 {
+    if (changes == NULL)
+        return rcpt == NULL ? 0 : envelope_add_rcpt(&d->envelope, &d->memory, rcpt, &d->capacity);
     const smx_envelope envelope = d->envelope;
     const size_t capacity = d->capacity;
     hook_change *last = d->last_change;

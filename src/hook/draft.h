@@ -12,7 +12,7 @@ typedef struct draft {
     arena memory;
     smx_envelope envelope;
     size_t capacity;           /* of the envelope's recipients */
-    smx_message *message;      /* NULL before draft_open */
+    smx_message *message;      /* NULL before draft_begin */
     smx_header_edit *edit;     /* NULL: nothing was changed */
     hook_change *first_change; /* of the header section, asked for before it was whole */
     hook_change *last_change;
@@ -24,6 +24,9 @@ typedef struct draft {
     smx_newline_check newline; /* of the replaced body */
 } draft;
 
+/* An empty message, which is the draft's from now on. */
+void draft_begin(draft *d, smx_message *message);
+/* The same with a new one. */
 SMX_MUST_USE int draft_open(draft *d, const smx_message_options *options);
 /* Drops octets and edits; the envelope stays. */
 void draft_drop(draft *d);

@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "mail/budget.h"
 #include "mail/header_scan.h"
+#include "mail/message_reuse.h"
 #include "mail/spill.h"
 
 enum {
@@ -63,6 +64,31 @@ void smx_message_free(smx_message *message)
     free(message->memory);
     free(message->tail);
     free(message);
+}
+
+size_t message_capacity(const smx_message *message)
+{
+    return message->memory_capacity;
+}
+
+bool message_empty(smx_message *message)
+{
+    if (message->file >= 0 || atomic_load(&message->references) > 1)
+        return false;
+    budget_give(message->budget, message->memory_capacity);
+    message->memory_len = 0;
+    message->scan = (header_scan){0};
+    message->ended = false;
+    return true;
+}
+
+void message_reuse(smx_message *message)
+{
+    if (budget_take(message->budget, message->memory_capacity) == 0)
+        return;
+    free(message->memory);
+    message->memory = NULL;
+    message->memory_capacity = 0;
 }
 
 smx_message *smx_message_share(smx_message *message)

@@ -1,8 +1,9 @@
 /* Middleware around a handler: `before` in order, the handler, `after` in reverse for those whose
  * `before` ran. Each answer may come later, from any thread, by the transaction's ticket.
  *
- * A transaction is in the server's map of tickets while somebody may answer; `wait`, `answered` and
- * `turn` are guarded by the server's mutex, all else is the loop's. */
+ * A transaction is in the server's map of tickets while somebody may answer. Its `awaited` says whose
+ * answer is taken; the first who claims it has given it. All else is the loop's: an answer that was given
+ * on its thread waits in the transaction for the turn's end, one of another thread is posted there. */
 #include <stdlib.h>
 
 #include "base/checked.h"
@@ -26,6 +27,7 @@ static int chain_enter(smx_transaction *tx)
 
 void chain_forget(smx_transaction *tx)
 {
+    loop_cancel_turn_end(&tx->arrival);
     if (tx->ticket == 0)
         return;
     (void)pthread_mutex_lock(&tx->server->mutex);
@@ -34,14 +36,29 @@ void chain_forget(smx_transaction *tx)
     tx->ticket = 0;
 }
 
+/* Of `awaited`: the lowest bit says that the answer was given, the next two whose it is, and above them
+ * is counted how often that has changed. */
+enum { AWAITED_GIVEN = 1, AWAITED_WHOSE = 2, AWAITED_TURN = 8 };
+
 /* From now on this kind of answer is taken. */
 static void chain_wait(smx_transaction *tx, transaction_wait wait)
 {
-    (void)pthread_mutex_lock(&tx->server->mutex);
-    tx->wait = wait;
-    tx->answered = false;
-    tx->turn++;
-    (void)pthread_mutex_unlock(&tx->server->mutex);
+    uint64_t turn = tx->awaited / AWAITED_TURN + 1;
+    tx->awaited = turn * AWAITED_TURN + (uint64_t)wait * AWAITED_WHOSE;
+}
+
+static bool chain_awaits(uint64_t awaited, transaction_wait wait)
+{
+    return awaited % AWAITED_TURN / AWAITED_WHOSE == (uint64_t)wait;
+}
+
+/* The one answer of this kind. *claimed is what `awaited` is from then on, until that is over. */
+static bool chain_claim(smx_transaction *tx, transaction_wait wait, uint64_t *claimed)
+{
+    uint64_t open = tx->awaited;
+    *claimed = open | AWAITED_GIVEN;
+    return chain_awaits(open, wait) && open != *claimed &&
+           atomic_compare_exchange_strong(&tx->awaited, &open, *claimed);
 }
 
 /* ---- the way in, and out ---- */
@@ -165,12 +182,52 @@ void chain_reply(smx_transaction *tx, const smx_reply *reply)
 
 /* ---- later answers ---- */
 
+/* An answer has come. Its text lives as long as the transaction, since an `after` may hold on to it. */
+static void chain_take(smx_transaction *tx, const smx_verdict *verdict)
+{
+    peer *p = tx->peer;
+    if (chain_awaits(tx->awaited, TRANSACTION_WAITS_HANDLER))
+        chain_finish(tx, &verdict->reply);
+    else if (chain_settle(tx, verdict))
+        chain_walk(tx);
+    if (p != NULL)
+        peer_advance(p);
+}
+
+void chain_on_arrival(loop_turn_end *self)
+{
+    smx_transaction *tx = list_member(self, smx_transaction, arrival);
+    if (tx->awaited == tx->given_for)
+        chain_take(tx, &tx->given);
+}
+
+/* On the loop's thread, which alone changes the map. */
+static int chain_answer_here(smx_server *server, smx_ticket ticket, const smx_verdict *verdict,
+                             transaction_wait wait)
+{
+    smx_slice text;
+    uint64_t claimed;
+    smx_transaction *tx = map_get_number(&server->waiting, ticket);
+    if (tx == NULL)
+        return SMX_E_GONE;
+    if (arena_copy(&tx->draft.memory, verdict->reply.text, &text) != 0)
+        return SMX_E_NOMEM;
+    if (!chain_claim(tx, wait, &claimed))
+        return SMX_E_GONE;
+    tx->given = *verdict;
+    tx->given.reply.text = text;
+    tx->given_for = claimed;
+    loop_at_turn_end(server->front.loop, &tx->arrival);
+    return 0;
+}
+
+/* ---- of other threads ---- */
+
 /* On its way to the loop's thread. */
 typedef struct chain_answer {
     server_door *door;
     smx_ticket ticket;
-    uint32_t turn;
-    transaction_wait wait;
+    uint64_t awaited;    /* what it is for */
     smx_verdict verdict; /* its text stands behind the struct; the handler's reply is in it */
     char text[];
 } chain_answer;
@@ -181,40 +238,23 @@ static void chain_answer_free(chain_answer *answer)
     free(answer);
 }
 
-/* The transaction that the answer is for, or NULL: it was answered otherwise, or is gone. */
-static smx_transaction *chain_find(smx_server *server, const chain_answer *answer)
-{
-    (void)pthread_mutex_lock(&server->mutex);
-    smx_transaction *tx = map_get_number(&server->waiting, answer->ticket);
-    if (tx != NULL && (tx->turn != answer->turn || tx->wait != answer->wait))
-        tx = NULL;
-    (void)pthread_mutex_unlock(&server->mutex);
-    return tx;
-}
-
 static void chain_arrived(void *arg)
 {
     chain_answer *answer = arg;
     smx_server *server = door_server(answer->door);
-    smx_transaction *tx = server == NULL ? NULL : chain_find(server, answer);
-    if (tx != NULL) {
-        peer *p = tx->peer;
+    smx_transaction *tx = server == NULL ? NULL : map_get_number(&server->waiting, answer->ticket);
+    /* Else it was answered otherwise, or is gone. */
+    if (tx != NULL && tx->awaited == answer->awaited) {
         smx_verdict *verdict = &answer->verdict;
-        /* An `after` may hold on to the text as long as to the transaction. */
         if (arena_copy(&tx->draft.memory, verdict->reply.text, &verdict->reply.text) != 0)
             verdict->reply.text = (smx_slice){NULL, 0};
-        if (answer->wait == TRANSACTION_WAITS_HANDLER)
-            chain_finish(tx, &verdict->reply);
-        else if (chain_settle(tx, verdict))
-            chain_walk(tx);
-        if (p != NULL)
-            peer_advance(p);
+        chain_take(tx, verdict);
     }
     chain_answer_free(answer);
 }
 
 static chain_answer *chain_answer_new(smx_server *server, smx_ticket ticket,
-                                      const smx_verdict *verdict, transaction_wait wait)
+                                      const smx_verdict *verdict)
 {
     size_t size;
     if (!checked_add(sizeof(chain_answer), verdict->reply.text.len, &size))
@@ -222,7 +262,7 @@ static chain_answer *chain_answer_new(smx_server *server, smx_ticket ticket,
     chain_answer *answer = malloc(size);
     if (answer == NULL)
         return NULL;
-    *answer = (chain_answer){.ticket = ticket, .wait = wait, .verdict = *verdict};
+    *answer = (chain_answer){.ticket = ticket, .verdict = *verdict};
     answer->door = door_share(server->door);
     if (verdict->reply.text.len > 0)
         memcpy(answer->text, verdict->reply.text.data, verdict->reply.text.len);
@@ -230,20 +270,29 @@ static chain_answer *chain_answer_new(smx_server *server, smx_ticket ticket,
     return answer;
 }
 
+/* Under the server's mutex, so that the transaction stays. */
+static int chain_post(smx_server *server, chain_answer *answer, transaction_wait wait)
+{
+    smx_transaction *tx = map_get_number(&server->waiting, answer->ticket);
+    if (tx == NULL || !chain_claim(tx, wait, &answer->awaited))
+        return SMX_E_GONE;
+    uint64_t claimed = answer->awaited;
+    int error = door_post(server->door, chain_arrived, answer);
+    if (error != 0) /* it may be given again, unless another one is awaited by now */
+        (void)atomic_compare_exchange_strong(&tx->awaited, &claimed, claimed - AWAITED_GIVEN);
+    return error;
+}
+
 static int chain_answer_later(smx_server *server, smx_ticket ticket, const smx_verdict *verdict,
                               transaction_wait wait)
 {
-    chain_answer *answer = chain_answer_new(server, ticket, verdict, wait);
+    if (loop_is_own_thread(server->front.loop))
+        return chain_answer_here(server, ticket, verdict, wait);
+    chain_answer *answer = chain_answer_new(server, ticket, verdict);
     if (answer == NULL)
         return SMX_E_NOMEM;
     (void)pthread_mutex_lock(&server->mutex);
-    smx_transaction *tx = map_get_number(&server->waiting, ticket);
-    int error = SMX_E_GONE;
-    if (tx != NULL && tx->wait == wait && !tx->answered) {
-        answer->turn = tx->turn;
-        error = door_post(server->door, chain_arrived, answer);
-        tx->answered = error == 0;
-    }
+    int error = chain_post(server, answer, wait);
     (void)pthread_mutex_unlock(&server->mutex);
     if (error != 0)
         chain_answer_free(answer);

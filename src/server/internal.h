@@ -22,6 +22,7 @@
 #include "base/arena.h"
 #include "base/map.h"
 #include "hook/draft.h"
+#include "mail/message_stock.h"
 #include "sasl/sasl.h"
 #include "server/front.h"
 
@@ -41,8 +42,9 @@ struct smx_server {
     server_door *door;
     list transactions;
     map checks;            /* ticket of an AUTH to the peer whose password a thread looks at */
-    pthread_mutex_t mutex; /* guards `waiting`, and of transactions what says so */
+    pthread_mutex_t mutex; /* guards `waiting`, which only the loop's thread changes */
     map waiting;           /* ticket to the transaction whose reply is awaited */
+    message_stock messages;
 
     uint32_t auth_delay_ms; /* before a failure is told, times the failures so far */
 };
@@ -74,10 +76,11 @@ struct smx_transaction {
     /* The chain. */
     void *value; /* the program's own */
     smx_ticket ticket;
-    size_t ran;            /* middlewares whose `before` ran */
-    transaction_wait wait; /* these three under the server's mutex */
-    bool answered;
-    uint32_t turn; /* which wait an answer is for */
+    size_t ran;               /* middlewares whose `before` ran */
+    _Atomic uint64_t awaited; /* whose answer, for the how manieth time, and if it was given */
+    smx_verdict given;        /* on the loop's thread: the answer, for this value of `awaited` */
+    uint64_t given_for;
+    loop_turn_end arrival; /* acts on it */
     void (*on_gone)(void *arg);
     void *on_gone_arg;
 };
@@ -231,5 +234,7 @@ void chain_begin(smx_transaction *tx);
 void chain_reply(smx_transaction *tx, const smx_reply *reply);
 /* Nobody's answer is awaited any more. */
 void chain_forget(smx_transaction *tx);
+/* An answer that was given on the loop's thread arrives. */
+void chain_on_arrival(loop_turn_end *self);
 
 #endif

@@ -24,6 +24,7 @@ static void server_destroy(smx_server *server)
 {
     while (server->transactions.first != NULL)
         transaction_free(list_member(server->transactions.first, smx_transaction, node));
+    message_stock_clear(&server->messages);
     front_clear(&server->front);
     door_close(server->door);
     map_free(&server->checks);

@@ -17,6 +17,7 @@ static smx_transaction *transaction_new(peer *p)
     tx->server = p->server;
     tx->peer = p;
     tx->listener = p->listener;
+    tx->arrival.fn = chain_on_arrival;
     list_append(&p->server->transactions, &tx->node);
     return tx;
 }
@@ -37,6 +38,8 @@ smx_transaction *transaction_begin(peer *p, const smx_mail *mail)
 static void transaction_clear(smx_transaction *tx)
 {
     chain_forget(tx);
+    message_stock_give(&tx->server->messages, tx->draft.message);
+    tx->draft.message = NULL;
     draft_drop(&tx->draft);
 }
 
@@ -50,6 +53,7 @@ void transaction_reset(smx_transaction *tx)
         .peer = tx->peer,
         .listener = tx->listener,
         .draft = tx->draft,
+        .arrival = tx->arrival,
     };
     *tx = kept;
 }
@@ -85,7 +89,11 @@ static smx_message_options transaction_message_options(const smx_transaction *tx
 int transaction_open_message(smx_transaction *tx)
 {
     const smx_message_options options = transaction_message_options(tx);
-    return draft_open(&tx->draft, &options);
+    smx_message *message;
+    int error = message_stock_take(&tx->server->messages, &options, &message);
+    if (error == 0)
+        draft_begin(&tx->draft, message);
+    return error;
 }
 
 int transaction_replace_body(smx_transaction *tx, smx_slice body)

@@ -6,11 +6,25 @@
 
 #include "upstream/pool_internal.h"
 
-enum { FAIR_CHANCE_MS = 1000 }; /* in less time than this nobody can be said to be unreachable */
+enum {
+    FAIR_CHANCE_MS = 1000, /* in less time than this nobody can be said to be unreachable */
+    SPARE_ATTEMPTS = 32,   /* of a pool */
+};
 
 static uint64_t attempt_now(const upstream_attempt *attempt)
 {
     return loop_now(attempt->pool->loop);
+}
+
+/* Cleared; NULL when out of memory. */
+static upstream_attempt *attempt_new(upstream_pool *pool)
+{
+    list_node *spare = list_take_first(&pool->spare_attempts);
+    if (spare == NULL)
+        return calloc(1, sizeof(upstream_attempt));
+    upstream_attempt *attempt = list_member(spare, upstream_attempt, node);
+    *attempt = (upstream_attempt){0};
+    return attempt;
 }
 
 void attempt_free(upstream_attempt *attempt)
@@ -19,8 +33,17 @@ void attempt_free(upstream_attempt *attempt)
     timer_clear(&attempt->timer);
     loop_cancel_turn_end(&attempt->later);
     list_remove(&attempt->node);
-    free(attempt);
+    if (pool->spare_attempts.count < SPARE_ATTEMPTS)
+        list_prepend(&pool->spare_attempts, &attempt->node);
+    else
+        free(attempt);
     pool_check_end(pool);
+}
+
+void attempt_free_spares(upstream_pool *pool)
+{
+    for (list_node *spare; (spare = list_take_first(&pool->spare_attempts)) != NULL;)
+        free(list_member(spare, upstream_attempt, node));
 }
 
 /* ---- telling ---- */
@@ -384,7 +407,7 @@ int attempt_begin(upstream_pool *pool, const upstream_request *request, bool is_
 {
     if (pool->ending || pool->cut)
         return SMX_E_CLOSED;
-    upstream_attempt *attempt = calloc(1, sizeof(*attempt));
+    upstream_attempt *attempt = attempt_new(pool);
     if (attempt == NULL)
         return SMX_E_NOMEM;
     attempt->pool = pool;

@@ -368,6 +368,7 @@ void upstream_pool_free(upstream_pool *pool)
     timer_clear(&pool->sweep);
     loop_cancel_turn_end(&pool->ended);
     upstream_holder_remove(pool->upstream, &pool->holder);
+    attempt_free_spares(pool);
     oauth2_free(pool->oauth2);
     free(pool);
 }

@@ -22,6 +22,7 @@ struct upstream_pool {
     smx_client_options client; /* what every connection is opened with */
     list connections[POOL_STATES];
     list attempts;
+    list spare_attempts; /* that are over: the next ones take their memory */
     upstream_holder holder;
     timer_entry sweep; /* closes what was idle for too long */
     bool ending;
@@ -109,7 +110,9 @@ void attempt_connection_failed(upstream_attempt *attempt, const smx_client_resul
 void attempt_arm(upstream_attempt *attempt);
 /* Without a connection there is no reply: the result, told at the turn's end, is our own. */
 void attempt_tell_local(upstream_attempt *attempt, int error, const char *detail);
+/* Its memory is kept for another one, up to a number. */
 void attempt_free(upstream_attempt *attempt);
+void attempt_free_spares(upstream_pool *pool);
 /* upstream_pool_submit, or a probe. */
 SMX_MUST_USE int attempt_begin(upstream_pool *pool, const upstream_request *request, bool is_probe,
                                upstream_attempt **attempt);
