@@ -1,5 +1,6 @@
-/* A wheel of slots, each a list of the timers due in its tick or in the same tick of a later
- * rotation. One libuv timer serves the wheel and is set to the first slot that is not empty. The
+/* A wheel of slots, each a list of the timers that are looked at in its tick. A timer that is moved to
+ * a later time stays in its slot, since most are moved on again before that is reached: one that is
+ * not due when its slot is looked at is filed anew. One libuv timer serves the wheel and is set to the first slot that is not empty. The
  * wheel owns no timer: entries are embedded in their owners.
  */
 #include "net/timer.h"
@@ -48,13 +49,22 @@ static void timer_arm_next(timer_wheel *wheel)
     }
 }
 
+/* The first tick that is not before the time and not yet past. */
+static uint64_t timer_tick_of(const timer_wheel *wheel, uint64_t due)
+{
+    uint64_t tick = due / TIMER_TICK_MS + (due % TIMER_TICK_MS != 0);
+    return tick > wheel->tick ? tick : wheel->tick + 1;
+}
+
 static void timer_expire_slot(timer_wheel *wheel, list *slot, uint64_t now)
 {
     list_node *next;
     for (list_node *node = slot->first; node != NULL; node = next) {
         next = node->next;
-        if (list_member(node, timer_entry, node)->due <= now)
-            list_move(&wheel->expired, node);
+        uint64_t due = list_member(node, timer_entry, node)->due;
+        list *to = due <= now ? &wheel->expired : timer_slot(wheel, timer_tick_of(wheel, due));
+        if (to != slot)
+            list_move(to, node);
     }
 }
 
@@ -76,17 +86,29 @@ static void timer_on_tick(uv_timer_t *uv)
     timer_arm_next(wheel);
 }
 
+/* True if the slot that the timer is in is looked at by this tick. */
+static bool timer_is_in_time(const timer_wheel *wheel, const timer_entry *entry, uint64_t tick)
+{
+    const list *slot = entry->node.owner;
+    if (slot == NULL || slot == &wheel->expired)
+        return false;
+    uint64_t next = wheel->tick + 1;
+    uint64_t place = (uint64_t)(slot - wheel->slots);
+    return next + (place - next) % TIMER_SLOTS <= tick;
+}
+
 void timer_set(timer_wheel *wheel, timer_entry *entry, uint64_t due)
 {
     assert(entry->fn != NULL);
-    list_remove(&entry->node);
     entry->due = due;
-    if (due == UINT64_MAX)
+    if (due == UINT64_MAX) {
+        list_remove(&entry->node);
         return;
-    uint64_t tick = due / TIMER_TICK_MS + (due % TIMER_TICK_MS != 0);
-    if (tick <= wheel->tick)
-        tick = wheel->tick + 1;
-    list_append(timer_slot(wheel, tick), &entry->node);
+    }
+    uint64_t tick = timer_tick_of(wheel, due);
+    if (timer_is_in_time(wheel, entry, tick))
+        return;
+    list_move(timer_slot(wheel, tick), &entry->node);
     timer_arm(wheel, tick);
 }
 

@@ -58,6 +58,25 @@ static void net_timer__fires_once_soon_after_its_time(void **state)
     }
 }
 
+/* A timer that is moved to a later time is left where it is until that is looked at. */
+static void net_timer__moved_to_later_fires_then_and_moved_back_fires_before(void **state)
+{
+    peers *p = *state;
+    test_timer later = test_timer_of(p);
+    test_timer sooner = test_timer_of(p);
+    test_set(&later, 60);
+    test_set(&sooner, 60);
+    test_set(&later, 320);
+    test_set(&sooner, 900);
+    test_set(&sooner, 120);
+    uint64_t due = later.entry.due;
+    peers_run_until(p, sooner.fired > 0);
+    assert_int_equal(later.fired, 0);
+    peers_run_until(p, later.fired > 0);
+    assert_in_range(later.fired_at - due, 0, TIMER_TICK_MS + 200);
+    assert_int_equal(sooner.fired, 1);
+}
+
 static void net_timer__past_time_fires_at_once(void **state)
 {
     peers *p = *state;
@@ -189,6 +208,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LOOP_TEST(net_timer__fires_once_soon_after_its_time),
+        LOOP_TEST(net_timer__moved_to_later_fires_then_and_moved_back_fires_before),
         LOOP_TEST(net_timer__past_time_fires_at_once),
         LOOP_TEST(net_timer__order_is_that_of_the_times),
         LOOP_TEST(net_timer__moved_one_fires_at_its_last_time),
