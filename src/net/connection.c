@@ -489,11 +489,6 @@ const smx_address *connection_peer(const connection *c)
     return &c->peer;
 }
 
-const smx_address *connection_local(const connection *c)
-{
-    return &c->local;
-}
-
 bool connection_is_tls(const connection *c)
 {
     return c->tls != NULL;

@@ -145,10 +145,10 @@ void connection_abort(connection *c);
 
 smx_loop *connection_loop(const connection *c);
 const smx_address *connection_peer(const connection *c);
-const smx_address *connection_local(const connection *c);
+const smx_address *connection_local(connection *c);
 bool connection_is_tls(const connection *c);
 /* Where the client wanted to go, before a REDIRECT or TPROXY rule of this machine (Linux): the local
  * address where there was none. */
-void connection_original_destination(const connection *c, smx_address *to);
+void connection_original_destination(connection *c, smx_address *to);
 
 #endif

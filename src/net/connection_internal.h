@@ -80,6 +80,7 @@ struct connection {
     smx_address local;
     connection_state state : 8;
     bool is_unix : 1;
+    bool local_known : 1;
     bool kept_is_small : 1;
     bool paused : 1;       /* by the owner */
     bool rest_is_tls : 1;  /* what `data` leaves is the first flight of TLS */
@@ -103,8 +104,6 @@ struct connection {
 
 /* On a handle that connection_init_handle made. */
 connection *connection_new(smx_loop *loop, bool is_unix);
-/* For an accepted or connected socket: the addresses, TCP_NODELAY. */
-void connection_socket_ready(connection *c);
 /* Gives octets to the owner and keeps what is left; at most connection_room() of them. */
 void connection_deliver(connection *c, smx_slice octets);
 /* Octets that the owner's side can still take in: none while it is paused or keeps enough. */
@@ -125,8 +124,12 @@ void connection_finish(connection *c, bool reset);
 /* ---- connection_socket.c ---- */
 
 SMX_MUST_USE int connection_init_handle(connection *c);
+/* What connection_local says, if that is known without asking the system. */
+void connection_set_local(connection *c, const smx_address *local);
 /* Starts or stops libuv's reading as the state wants it. */
 void connection_update_reading(connection *c);
+/* Begins to read while the connection is being made: libuv tells epoll once of both. */
+SMX_MUST_USE int connection_read_early(connection *c);
 /* Offers the socket the queue and, behind it, pieces without copying them: *taken octets of these
  * went. Nothing is tried while the socket is still busy with what it was given. */
 void connection_socket_try(connection *c, const smx_slice *pieces, size_t count, size_t *taken);

@@ -52,8 +52,8 @@ static void opening_done(connection *c, int error)
 {
     connection_opening_stop(c);
     c->connect_error = (int16_t)error;
-    if (error == 0)
-        connection_socket_ready(c);
+    if (error == 0 && !c->is_unix)
+        (void)uv_tcp_nodelay(&c->uv.tcp, 1);
     connection_tell_later(c, CONNECTION_TELL_CONNECTED);
 }
 
@@ -123,27 +123,24 @@ static int opening_bind(connection *c)
     return error != 0 ? error : uv_tcp_bind(&c->uv.tcp, &o->source.any, 0);
 }
 
-static void opening_tell_attempt(const connection *c, const resolver_address *to)
+static void opening_tell_attempt(connection *c)
 {
-    smx_address local;
-    smx_address peer;
-    resolver_address own = {.any = {.sa_family = AF_UNSPEC}};
-    int size = sizeof(own);
-    if (c->handler->attempted == NULL || uv_tcp_getsockname(&c->uv.tcp, &own.any, &size) != 0)
-        return;
-    endpoint_address(&own.any, &local);
-    endpoint_address(&to->any, &peer);
-    c->handler->attempted(c->owner, &local, &peer);
+    if (c->handler->attempted != NULL && connection_local(c)->family != 0)
+        c->handler->attempted(c->owner, &c->local, &c->peer);
 }
 
 static int opening_connect(connection *c, const resolver_address *to)
 {
     connection_opening *o = c->opening;
+    endpoint_address(&to->any, &c->peer);
+    c->local_known = false;
     int error = opening_bind(c);
     if (error == 0)
         error = uv_tcp_connect(&o->request, &c->uv.tcp, &to->any, opening_on_connected);
     if (error == 0)
-        opening_tell_attempt(c, to);
+        error = connection_read_early(c);
+    if (error == 0)
+        opening_tell_attempt(c);
     return uv_error_map(error);
 }
 
@@ -225,6 +222,7 @@ static int opening_begin_unix(connection *c, smx_slice path)
         return SMX_E_INVALID;
     memcpy(text, path.data, path.len);
     text[path.len] = '\0';
+    c->peer.family = 1;
     uv_pipe_connect(&c->opening->request, &c->uv.pipe, text, opening_on_connected);
     return 0;
 }

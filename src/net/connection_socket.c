@@ -3,7 +3,6 @@
  * libuv was given belongs to its request until that is done.
  */
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -20,45 +19,50 @@ int connection_init_handle(connection *c)
     return uv_error_map(error);
 }
 
-void connection_socket_ready(connection *c)
+void connection_set_local(connection *c, const smx_address *local)
+{
+    c->local = *local;
+    c->local_known = true;
+}
+
+/* Few owners want to know it: the system is asked when the first one does. */
+const smx_address *connection_local(connection *c)
 {
     struct sockaddr_storage address = {0};
     struct sockaddr *any = (struct sockaddr *)(void *)&address;
     socklen_t size = sizeof(address);
     uv_os_fd_t fd;
-    if (uv_fileno(&c->uv.handle, &fd) != 0)
-        return;
-    if (getpeername(fd, any, &size) == 0)
-        endpoint_address(any, &c->peer);
-    size = sizeof(address);
+    if (c->local_known || uv_fileno(&c->uv.handle, &fd) != 0)
+        return &c->local;
     if (getsockname(fd, any, &size) == 0)
         endpoint_address(any, &c->local);
-    if (!c->is_unix)
-        (void)uv_tcp_nodelay(&c->uv.tcp, 1);
+    c->local_known = true;
+    return &c->local;
 }
 
 /* What the tables of netfilter remember of a REDIRECT; TPROXY leaves the socket's own address. The
  * numbers are the kernel's (linux/netfilter_ipv4.h and its sister for IPv6). */
-void connection_original_destination(const connection *c, smx_address *to)
+void connection_original_destination(connection *c, smx_address *to)
 {
     enum { ORIGINAL_DESTINATION = 80 };
     struct sockaddr_storage address = {0};
     socklen_t size = sizeof(address);
     uv_os_fd_t fd;
-    *to = c->local;
+    *to = *connection_local(c);
     if (c->is_unix || uv_fileno(&c->uv.handle, &fd) != 0)
         return;
-    int level = c->local.family == 6 ? IPPROTO_IPV6 : IPPROTO_IP;
+    int level = to->family == 6 ? IPPROTO_IPV6 : IPPROTO_IP;
     if (getsockopt(fd, level, ORIGINAL_DESTINATION, &address, &size) == 0)
         endpoint_address((const struct sockaddr *)(const void *)&address, to);
 }
 
 /* ---- reading ---- */
 
+/* No room: libuv asks again in the next turn. */
 static void socket_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     connection *c = handle->data;
-    size_t size = LOOP_BLOCK;
+    size_t size = c->state == CONNECTION_OPENING ? 0 : (size_t)LOOP_BLOCK;
     (void)suggested;
     if (c->state == CONNECTION_OPEN) {
         if (c->tls == NULL)
@@ -69,13 +73,14 @@ static void socket_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf
     *buf = uv_buf_init(loop_read_buffer(c->loop), (unsigned)size);
 }
 
-/* libuv tells the hang-up behind the last octets as the end of file, though it was a RST. */
+/* libuv tells the hang-up behind the last octets as the end of file, though it was a RST. Of one that
+ * is closing nobody wants to know. */
 static int socket_end_reason(const connection *c)
 {
     int reason = 0;
     socklen_t size = sizeof(reason);
     uv_os_fd_t fd;
-    if (uv_fileno(&c->uv.handle, &fd) == 0)
+    if (c->state != CONNECTION_CLOSING && uv_fileno(&c->uv.handle, &fd) == 0)
         (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &reason, &size);
     return uv_error_map(-reason);
 }
@@ -116,6 +121,13 @@ static bool socket_wants_octets(const connection *c)
         return false;
     return c->state == CONNECTION_OPEN && connection_room(c) > 0 &&
            (c->tls == NULL || !connection_tls_holds_input(c));
+}
+
+int connection_read_early(connection *c)
+{
+    int error = uv_read_start(&c->uv.stream, socket_on_alloc, socket_on_read);
+    c->reading = error == 0;
+    return error;
 }
 
 void connection_update_reading(connection *c)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -21,7 +22,7 @@
 enum {
     LISTENER_BACKLOG = 1024,
     LISTENER_UNIX_MODE = 0660,
-    LISTENER_BATCH = 64,     /* connections accepted before others have their turn */
+    LISTENER_BATCH = 64,     /* connections accepted at most before others have their turn */
     LISTENER_PAUSE_MS = 200, /* without descriptors or memory */
     LISTENER_TELL_MS = 10000,
 };
@@ -45,7 +46,9 @@ struct listener {
     void *owner;
     int fd;
     int backlog;
+    int batch; /* connections that the next turn may accept */
     smx_address address;
+    bool one_address; /* every connection has `address` for its own */
     bool closing;
     listener_socket *socket;
 };
@@ -263,6 +266,22 @@ static int listener_open(listener *l, const endpoint *at, const listener_options
     return l->fd < 0 ? listener_socket_problem(at, errno, p) : 0;
 }
 
+/* Its address, and what accepted sockets inherit of it (tcp(7)). */
+static void listener_prepare(listener *l, bool transparent)
+{
+    const int on = 1;
+    struct sockaddr_storage address = {0};
+    struct sockaddr *any = (struct sockaddr *)(void *)&address;
+    socklen_t size = sizeof(address);
+    if (getsockname(l->fd, any, &size) == 0)
+        endpoint_address(any, &l->address);
+    if (l->address.family != 1)
+        (void)setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    static const unsigned char wildcard[sizeof(l->address.octets)] = {0};
+    l->one_address = !transparent && (l->address.family == 1 ||
+                                      memcmp(l->address.octets, wildcard, sizeof(wildcard)) != 0);
+}
+
 /* ---- accepting ---- */
 
 static void listener_on_readable(uv_poll_t *poll, int status, int events);
@@ -284,8 +303,9 @@ static void listener_pause(listener *l, int error)
     l->paused(l->owner, error);
 }
 
-/* Takes the descriptor over. */
-static int listener_adopt(listener *l, int fd)
+/* Takes the descriptor over. libuv makes it non-blocking, at the price of a system call, even where it
+ * is so already. */
+static int listener_adopt(listener *l, int fd, const struct sockaddr *peer)
 {
     connection *c = connection_new(l->loop, l->address.family == 1);
     if (c == NULL) {
@@ -299,7 +319,9 @@ static int listener_adopt(listener *l, int fd)
         return uv_error_map(error);
     }
     c->state = CONNECTION_READY;
-    connection_socket_ready(c);
+    endpoint_address(peer, &c->peer);
+    if (l->one_address)
+        connection_set_local(c, &l->address);
     l->fn(l->owner, c);
     return 0;
 }
@@ -307,9 +329,12 @@ static int listener_adopt(listener *l, int fd)
 /* Errors of a connection that is gone already are nothing; those of this machine pause us. */
 static bool listener_accept_one(listener *l)
 {
-    int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct sockaddr_storage address = {0};
+    struct sockaddr *peer = (struct sockaddr *)(void *)&address;
+    socklen_t size = sizeof(address);
+    int fd = accept4(l->fd, peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
-        int error = listener_adopt(l, fd);
+        int error = listener_adopt(l, fd, peer);
         if (error != 0)
             listener_pause(l, error);
         return error == 0;
@@ -327,6 +352,8 @@ static bool listener_accept_one(listener *l)
     }
 }
 
+/* To ask once more than there are connections costs as much as it does to accept one: a turn accepts
+ * as many as came lately, and leaves what is more to the next one. */
 static void listener_on_readable(uv_poll_t *poll, int status, int events)
 {
     listener *l = poll->data;
@@ -335,9 +362,13 @@ static void listener_on_readable(uv_poll_t *poll, int status, int events)
         listener_pause(l, uv_error_map(status));
         return;
     }
-    for (int i = 0; i < LISTENER_BATCH && !l->closing; i++)
-        if (!listener_accept_one(l))
-            return;
+    int left = l->batch;
+    while (left > 0 && !l->closing && listener_accept_one(l))
+        left--;
+    if (left > 0)
+        l->batch = l->batch > 1 ? l->batch / 2 : 1;
+    else if (l->batch < LISTENER_BATCH)
+        l->batch *= 2;
 }
 
 int listener_start(listener *l)
@@ -436,15 +467,6 @@ static void listener_discard(listener *l)
     free(l);
 }
 
-static void listener_read_address(listener *l)
-{
-    struct sockaddr_storage address = {0};
-    struct sockaddr *any = (struct sockaddr *)(void *)&address;
-    socklen_t size = sizeof(address);
-    if (getsockname(l->fd, any, &size) == 0)
-        endpoint_address(any, &l->address);
-}
-
 int listener_new(smx_loop *loop, const endpoint *at, const listener_options *options,
                  listener_fn *fn, void *owner, listener **l, problem *p)
 {
@@ -456,6 +478,7 @@ int listener_new(smx_loop *loop, const endpoint *at, const listener_options *opt
     new->owner = owner;
     new->fd = -1;
     new->backlog = options->backlog == 0 ? LISTENER_BACKLOG : options->backlog;
+    new->batch = 1;
     new->pause.fn = listener_on_pause_over;
     new->paused = options->paused;
     new->resident.leave = listener_leave;
@@ -473,7 +496,7 @@ int listener_new(smx_loop *loop, const endpoint *at, const listener_options *opt
                            uv_strerror(uv));
     }
     new->poll.data = new;
-    listener_read_address(new);
+    listener_prepare(new, options->transparent);
     loop_enter(loop, &new->resident);
     *l = new;
     return 0;

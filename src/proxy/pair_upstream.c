@@ -55,7 +55,7 @@ void pair_upstream_enter_route(pair *p, const smx_address *from, const smx_addre
 bool pair_upstream_is_client(const pair *p)
 {
     smx_address to;
-    const connection *c = p->guest.connection;
+    connection *c = p->guest.connection;
     bool alike = p->listener->entrance.options.transparent &&
                  p->listener->upstream.address == SMX_PROXY_ADDRESS_TRANSPARENT;
     if (alike)
