@@ -97,8 +97,8 @@ struct peer {
     guest guest;
     smx_server *server;
     server_listener *listener;
-    smx_server_session *machine; /* NULL: before the PROXY header or TLS, and when all is over */
-    hook_session *hooks;
+    smx_server_session *machine;  /* NULL: before the PROXY header or TLS, and when all is over */
+    hook_session *hooks;          /* made for the first hook that is asked or told; NULL before */
     smx_transaction *transaction; /* kept for the next one; NULL when idle */
     peer_exchange *exchange;      /* NULL: none */
     arena memory;                 /* strings of the view that are the peer's own */
@@ -165,6 +165,8 @@ void peer_cut_guest(guest *g);
 /* ---- peer_events.c ---- */
 
 void peer_event(peer *p, const smx_server_event *event);
+/* Some hook of this phase has to be asked. */
+bool peer_hooks_want(const peer *p, smx_hook_phase phase);
 /* Asks the hooks of a phase; the verdict comes to peer_decided, now or later. */
 void peer_ask(peer *p, smx_hook_phase phase, smx_slice text);
 void peer_tell(peer *p, smx_hook_phase phase);

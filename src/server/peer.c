@@ -37,11 +37,10 @@ void peer_set_deadline(peer *p)
 static void peer_drop(peer *p)
 {
     peer_auth_drop(p);
-    if (p->hooks != NULL) {
+    if (p->machine != NULL)
         peer_tell(p, SMX_HOOK_CLOSE);
-        hook_session_free(p->hooks);
-        p->hooks = NULL;
-    }
+    hook_session_free(p->hooks);
+    p->hooks = NULL;
     smx_transaction *tx = p->transaction;
     p->transaction = NULL;
     if (tx != NULL && tx->ticket != 0)
@@ -163,6 +162,18 @@ static void peer_look_at_queue(peer *p)
     p->full = full;
 }
 
+static void peer_trim(peer *p)
+{
+    p->trim_due = UINT64_MAX;
+    if (p->machine != NULL)
+        smx_server_session_trim(p->machine);
+    transaction_free(p->transaction);
+    p->transaction = NULL;
+    arena_free(&p->asked);
+}
+
+/* Before its first message, and once it was trimmed, a session that has nothing to do holds no buffer
+ * at all; between two messages it keeps them for a moment. */
 static void peer_settle(peer *p)
 {
     peer_look_at_queue(p);
@@ -172,6 +183,8 @@ static void peer_settle(peer *p)
     connection_waiting(p->guest.connection, waiting);
     bool idle = !waiting && !info.in_transaction && !info.receiving;
     p->trim_due = idle ? loop_now(p->server->front.loop) + TRIM_MS : UINT64_MAX;
+    if (idle && p->transaction == NULL)
+        peer_trim(p);
     peer_set_deadline(p);
 }
 
@@ -202,16 +215,6 @@ void peer_advance(peer *p)
     (void)peer_run(p, (smx_slice){0});
     if (p->machine != NULL && p->ticket == 0 && !p->asking)
         connection_resume(p->guest.connection);
-}
-
-static void peer_trim(peer *p)
-{
-    p->trim_due = UINT64_MAX;
-    if (p->machine != NULL)
-        smx_server_session_trim(p->machine);
-    transaction_free(p->transaction);
-    p->transaction = NULL;
-    arena_free(&p->asked);
 }
 
 /* ---- the connection's callbacks ---- */

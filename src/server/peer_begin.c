@@ -20,12 +20,7 @@ static int peer_make_machine(peer *p)
         options.offered |= program->offer(program->offer_arg, &p->listener->entrance.options);
     options.tls = p->guest.view.tls || connection_is_tls(p->guest.connection);
     options.xclient = p->may_xclient;
-    int error = 0;
-    if (f->hooks != NULL)
-        error = hook_session_new(f->hooks, peer_hooks_done, p, &p->hooks);
-    if (error == 0)
-        error = smx_server_session_new(&options, loop_now(f->loop), &p->machine);
-    return error;
+    return smx_server_session_new(&options, loop_now(f->loop), &p->machine);
 }
 
 static void peer_begin(peer *p)
@@ -33,8 +28,6 @@ static void peer_begin(peer *p)
     const smx_listener_options *options = &p->listener->entrance.options;
     p->may_xclient = trust_lists(options->xclient, options->xclient_count, &p->guest.view.client);
     if (peer_make_machine(p) != 0) {
-        hook_session_free(p->hooks);
-        p->hooks = NULL;
         peer_refuse(p, PEER_REPLY(SETUP));
         return;
     }

@@ -65,7 +65,7 @@ static void body_take_octets(peer *p)
 {
     smx_transaction *tx = p->transaction;
     smx_slice octets = buffer_slice(&tx->draft.chunk);
-    if (!draft_is_in_header(&tx->draft) && hook_session_wants(p->hooks, SMX_HOOK_BODY)) {
+    if (!draft_is_in_header(&tx->draft) && peer_hooks_want(p, SMX_HOOK_BODY)) {
         peer_ask(p, SMX_HOOK_BODY, octets);
         return;
     }
@@ -107,8 +107,7 @@ void peer_body(peer *p, smx_slice octets)
     smx_transaction *tx = p->transaction;
     if (body_is_dropped(tx))
         return;
-    bool hooked = p->hooks != NULL && (hook_session_wants(p->hooks, SMX_HOOK_HEADER) ||
-                                       hook_session_wants(p->hooks, SMX_HOOK_BODY));
+    bool hooked = peer_hooks_want(p, SMX_HOOK_HEADER) || peer_hooks_want(p, SMX_HOOK_BODY);
     if (!hooked && buffer_length(&tx->draft.chunk) == 0) {
         body_append(tx, octets);
         return;
@@ -190,8 +189,7 @@ static void body_take_end(peer *p)
     const smx_verdict go_on = {.kind = SMX_CONTINUE};
     if (!body_is_dropped(tx)) {
         smx_message_end(tx->draft.message);
-        if (!tx->draft.header_told && p->hooks != NULL &&
-            hook_session_wants(p->hooks, SMX_HOOK_HEADER)) {
+        if (!tx->draft.header_told && peer_hooks_want(p, SMX_HOOK_HEADER)) {
             body_ask_header(p);
             return;
         }

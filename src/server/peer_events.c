@@ -31,9 +31,20 @@ static smx_hook_view peer_hook_view(const peer *p, smx_hook_phase phase, smx_sli
     };
 }
 
-static bool peer_hooks_want(const peer *p, smx_hook_phase phase)
+bool peer_hooks_want(const peer *p, smx_hook_phase phase)
 {
-    return p->hooks != NULL && hook_session_wants(p->hooks, phase);
+    const smx_hooks *table = p->server->front.hooks;
+    if (p->hooks != NULL)
+        return hook_session_wants(p->hooks, phase);
+    return table != NULL && hooks_want(table, phase);
+}
+
+/* Its place in the table: most sessions are told of no phase before MAIL, and idle ones of none. */
+static int peer_enter_hooks(peer *p)
+{
+    return p->hooks != NULL
+               ? 0
+               : hook_session_new(p->server->front.hooks, peer_hooks_done, p, &p->hooks);
 }
 
 void peer_ask(peer *p, smx_hook_phase phase, smx_slice text)
@@ -46,7 +57,7 @@ void peer_ask(peer *p, smx_hook_phase phase, smx_slice text)
         smx_hook_view view = peer_hook_view(p, phase, text);
         if (early)
             arena_reset(memory);
-        if (early && arena_copy(memory, text, &view.text) != 0) {
+        if (peer_enter_hooks(p) != 0 || (early && arena_copy(memory, text, &view.text) != 0)) {
             peer_cut(p);
             return;
         }
@@ -62,7 +73,7 @@ void peer_ask(peer *p, smx_hook_phase phase, smx_slice text)
 
 void peer_tell(peer *p, smx_hook_phase phase)
 {
-    if (p->hooks == NULL)
+    if (p->hooks == NULL && (!peer_hooks_want(p, phase) || peer_enter_hooks(p) != 0))
         return;
     p->asking = false;
     smx_hook_view view = peer_hook_view(p, phase, (smx_slice){0});

@@ -30,6 +30,8 @@ void smx_server_session_free(smx_server_session *session)
     if (session == NULL)
         return;
     session_server_end_exchange(session);
+    free(session->helo_memory);
+    free(session->asked);
     buffer_free(&session->output);
     buffer_free(&session->scratch);
     buffer_free(&session->deferred_text);
@@ -234,7 +236,8 @@ void smx_server_session_trim(smx_server_session *session)
 {
     if (buffer_length(&session->output) == 0)
         buffer_free(&session->output);
-    buffer_free(&session->scratch);
+    if (!session->exchange) /* else it is wiped first, when that is over */
+        buffer_free(&session->scratch);
     if (session->state != SERVER_CHUNK_REST && session->state != SERVER_DATA_REST &&
         session->ticket == 0)
         buffer_free(&session->deferred_text);
@@ -252,6 +255,6 @@ void smx_server_session_get_info(const smx_server_session *session, smx_server_s
         .receiving =
             s->transaction.chunking || session_server_states[s->state].timer == SERVER_TIMER_DATA,
         .recipients = s->transaction.recipients,
-        .helo = slice_of(s->helo, s->helo_len),
+        .helo = s->helo,
     };
 }

@@ -102,7 +102,7 @@ void session_server_forget(smx_server_session *s)
     s->greeted = false;
     s->esmtp = false;
     s->authenticated = false;
-    s->helo_len = 0;
+    s->helo = (smx_slice){0};
 }
 
 void session_server_close(smx_server_session *s, smx_close_reason reason, const smx_reply *reply)

@@ -99,10 +99,9 @@ struct smx_server_session {
     bool authenticated;
     bool exchange;       /* an AUTH event was given, and its exchange is not over */
     smx_verb hello_verb; /* of the HELO event that waits */
-    size_t helo_len;
-    size_t asked_len;
-    char helo[SMX_DOMAIN_MAX];
-    char asked[SMX_DOMAIN_MAX]; /* the name of the HELO event that waits */
+    smx_slice helo;      /* the name that was taken; empty: none */
+    char *helo_memory;   /* where that is, or was; NULL: none */
+    char *asked;         /* the name of the last HELO event, if it was not taken */
 
     uint32_t errors;
     uint32_t idle_commands;

@@ -1,5 +1,7 @@
 /* The commands but for AUTH, DATA and BDAT: what is wrong with each (check), its event (proceed),
  * and what the owner's answer changes (answered). The table is in server_states.c. */
+#include <stdlib.h>
+
 #include "session/hello_name.h"
 #include "session/http_line.h"
 #include "session/server_states.h"
@@ -60,8 +62,13 @@ SERVER_CHECK(hello)
 
 SERVER_PROCEED(hello)
 {
-    memcpy(s->asked, command->argument.data, command->argument.len);
-    s->asked_len = command->argument.len;
+    char *name = slice_to_text(command->argument);
+    if (name == NULL) {
+        session_server_nomem(s);
+        return;
+    }
+    free(s->asked);
+    s->asked = name;
     s->hello_verb = command->verb;
     event->verb = command->verb;
     event->text = command->argument;
@@ -75,8 +82,10 @@ SERVER_ANSWERED(hello)
         session_server_reply(s, reply);
         return;
     }
-    memcpy(s->helo, s->asked, s->asked_len);
-    s->helo_len = s->asked_len;
+    free(s->helo_memory);
+    s->helo_memory = s->asked;
+    s->helo = slice_of_text(s->asked);
+    s->asked = NULL;
     s->greeted = true;
     s->esmtp = s->hello_verb != SMX_VERB_HELO;
     session_server_write_hello(s, reply);
