@@ -147,6 +147,22 @@ static void server_hooks__each_phase_is_asked_once_and_the_end_is_told(void **st
     assert_int_equal(s.calls[SMX_HOOK_AUTH], 0);
 }
 
+/* A session enters the table for the first hook that it has to ask or to tell. */
+static void server_hooks__end_is_told_to_a_hook_that_was_never_asked(void **state)
+{
+    fixture *f = *state;
+    static script s;
+    script_init(&s, "ending", SMX_HOOK_CLOSE, SMX_CONTINUE);
+    for (size_t i = 0; i < SMX_HOOK_PHASE_COUNT; i++)
+        if (i != SMX_HOOK_CLOSE && i != SMX_HOOK_RESET)
+            s.hook.phases[i] = NULL;
+    client *c = greet_with(f, &s);
+    client_mail(c, "S: x\r\n\r\nbody\r\n", "250 ");
+    assert_int_equal(s.calls[SMX_HOOK_RESET], 1);
+    client_close(c);
+    fixture_wait(s.calls[SMX_HOOK_CLOSE] == 1);
+}
+
 static void server_hooks__header_is_asked_at_the_end_of_a_message_without_body(void **state)
 {
     fixture *f = *state;
@@ -776,6 +792,7 @@ int main(void)
         cmocka_unit_test(server_hooks__every_verdict_of_every_phase_later),
         cmocka_unit_test(server_hooks__every_verdict_of_every_phase_on_the_pool),
         WITH_FIXTURE(server_hooks__each_phase_is_asked_once_and_the_end_is_told),
+        WITH_FIXTURE(server_hooks__end_is_told_to_a_hook_that_was_never_asked),
         WITH_FIXTURE(server_hooks__header_is_asked_at_the_end_of_a_message_without_body),
         WITH_FIXTURE(server_hooks__body_begins_behind_the_empty_line),
         WITH_FIXTURE(server_hooks__accept_silences_the_hook_until_the_next_message),
