@@ -202,7 +202,8 @@ typedef enum smx_verb {
         SMX_VERB_COUNT
 } smx_verb;
 
-enum { SMX_COMMAND_LINE_MAX = 12288 };
+/* The shortest and the longest of these limits. */
+enum { SMX_COMMAND_LINE_MIN = 512, SMX_COMMAND_LINE_MAX = 12288 };
 
 typedef struct smx_command {
     smx_verb verb;

@@ -3,37 +3,6 @@
 
 #include <stdlib.h>
 
-char ascii_lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-}
-
-char ascii_upper(char c)
-{
-    return c >= 'a' && c <= 'z' ? (char)(c & ~0x20) : c;
-}
-
-bool ascii_is_alpha(char c)
-{
-    char lower = ascii_lower(c);
-    return lower >= 'a' && lower <= 'z';
-}
-
-bool ascii_is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-bool ascii_is_alnum(char c)
-{
-    return ascii_is_alpha(c) || ascii_is_digit(c);
-}
-
-bool ascii_is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 bool slice_equal_nocase(smx_slice a, smx_slice b)
 {
     if (a.len != b.len)

@@ -40,12 +40,37 @@ static inline bool slice_starts_with(smx_slice s, smx_slice prefix)
 }
 
 /* ASCII only, whatever the locale: SMTP's case rules (RFC 5321 section 2.4). */
-char ascii_lower(char c);
-char ascii_upper(char c);
-bool ascii_is_alpha(char c);
-bool ascii_is_digit(char c);
-bool ascii_is_alnum(char c);
-bool ascii_is_space(char c); /* space and tab */
+static inline char ascii_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+static inline char ascii_upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c & ~0x20) : c;
+}
+
+static inline bool ascii_is_alpha(char c)
+{
+    char lower = ascii_lower(c);
+    return lower >= 'a' && lower <= 'z';
+}
+
+static inline bool ascii_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static inline bool ascii_is_alnum(char c)
+{
+    return ascii_is_alpha(c) || ascii_is_digit(c);
+}
+
+/* Space and tab. */
+static inline bool ascii_is_space(char c)
+{
+    return c == ' ' || c == '\t';
+}
 
 bool slice_equal_nocase(smx_slice a, smx_slice b);
 bool slice_starts_with_nocase(smx_slice s, smx_slice prefix);

@@ -2,8 +2,6 @@
 #include "base/slice.h"
 #include "smx/proto.h"
 
-enum { COMMAND_LINE_OTHER = 512 };
-
 typedef struct command_verb {
     const char *text;
     size_t len;
@@ -33,7 +31,9 @@ static size_t command_verb_end(smx_slice line)
 static smx_verb command_verb_find(smx_slice name)
 {
     for (smx_verb verb = SMX_VERB_UNKNOWN + 1; verb < SMX_VERB_COUNT; verb++)
-        if (slice_equal_nocase(name, command_verb_slice(verb)))
+        if (command_verbs[verb].len == name.len &&
+            command_verbs[verb].text[0] == ascii_upper(name.data[0]) &&
+            slice_equal_nocase(name, command_verb_slice(verb)))
             return verb;
     return SMX_VERB_UNKNOWN;
 }
@@ -57,7 +57,7 @@ const char *smx_verb_text(smx_verb verb)
 size_t smx_verb_line_max(smx_verb verb)
 {
     if (verb <= SMX_VERB_UNKNOWN || verb >= SMX_VERB_COUNT)
-        return COMMAND_LINE_OTHER;
+        return SMX_COMMAND_LINE_MIN;
     return command_verbs[verb].line_max;
 }
 
@@ -67,7 +67,7 @@ size_t smx_line_limit(smx_slice start_of_line)
     smx_slice name = slice_to(start_of_line, end);
     if (end < start_of_line.len)
         return smx_verb_line_max(command_verb_find(name));
-    size_t limit = COMMAND_LINE_OTHER;
+    size_t limit = SMX_COMMAND_LINE_MIN;
     for (smx_verb verb = SMX_VERB_UNKNOWN + 1; verb < SMX_VERB_COUNT; verb++)
         if (slice_starts_with_nocase(command_verb_slice(verb), name) &&
             command_verbs[verb].line_max > limit)

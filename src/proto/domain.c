@@ -1,34 +1,39 @@
 /* Domains and address literals (RFC 5321 section 4.1.2 and 4.1.3, RFC 6531 section 3.3). Pure. */
 #include "base/slice.h"
+#include "proto/octet.h"
 #include "proto/utf8.h"
 #include "smx/proto.h"
 
 enum { DOMAIN_LABEL_MAX = 63 };
 
-/* sub-domain = Let-dig [Ldh-str]; with SMTPUTF8 also any U-label. */
+/* Octets of the label at the start, or 0. sub-domain = Let-dig [Ldh-str]; with SMTPUTF8 also any
+ * U-label. */
+static size_t domain_label(smx_slice in)
+{
+    size_t len = 0;
+    while (len < in.len && octet_is(in.data[len], OCTET_LET_DIG | OCTET_HYPHEN | OCTET_NON_ASCII))
+        len++;
+    if (len == 0 || len > DOMAIN_LABEL_MAX || in.data[0] == '-' || in.data[len - 1] == '-')
+        return 0;
+    return len;
+}
+
 static bool domain_label_is_valid(smx_slice label)
 {
-    if (label.len == 0 || label.len > DOMAIN_LABEL_MAX)
-        return false;
-    for (size_t i = 0; i < label.len; i++) {
-        char c = label.data[i];
-        bool is_inner = i > 0 && i + 1 < label.len;
-        if (!ascii_is_alnum(c) && (unsigned char)c < 0x80 && !(c == '-' && is_inner))
-            return false;
-    }
-    return true;
+    size_t len = domain_label(label);
+    return len > 0 && len == label.len;
 }
 
 static bool domain_name_is_valid(smx_slice name)
 {
-    smx_slice label;
-    bool any = false;
-    while (slice_cut(&name, '.', &label)) {
-        if (!domain_label_is_valid(label))
+    for (;;) {
+        size_t len = domain_label(name);
+        if (len == 0 || len == name.len)
+            return len > 0;
+        if (name.data[len] != '.')
             return false;
-        any = true;
+        name = slice_from(name, len + 1);
     }
-    return any;
 }
 
 /* General-address-literal = Standardized-tag ":" 1*dcontent */

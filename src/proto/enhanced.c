@@ -7,17 +7,15 @@ static bool enhanced_read_part(smx_slice text, size_t *at, uint16_t *part)
 {
     if (*at >= text.len || text.data[*at] != '.')
         return false;
-    smx_slice digits = slice_from(text, *at + 1);
-    size_t len = 0;
-    while (len < digits.len && ascii_is_digit(digits.data[len]))
-        len++;
-    uint64_t number;
-    if (slice_to_number(slice_to(digits, len), 999, &number) != 0)
-        return false;
-    if (len > 1 && digits.data[0] == '0')
+    size_t first = *at + 1;
+    size_t end = first;
+    unsigned number = 0;
+    for (; end < text.len && ascii_is_digit(text.data[end]) && end - first < 4; end++)
+        number = number * 10 + (unsigned)(text.data[end] - '0');
+    if (end == first || number > 999 || (end - first > 1 && text.data[first] == '0'))
         return false;
     *part = (uint16_t)number;
-    *at += 1 + len;
+    *at = end;
     return true;
 }
 

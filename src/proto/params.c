@@ -2,6 +2,8 @@
  * table names every parameter. Pure: what is read points into the argument. */
 #include "proto/params.h"
 
+#include "proto/octet.h"
+
 enum { PARAM_SIZE_DIGITS_MAX = 20 };
 
 #define PARAM_REPLY(code, class_, subject, detail, text)                                           \
@@ -172,19 +174,17 @@ enum { PARAM_ROWS = sizeof(param_rows) / sizeof(param_rows[0]) };
 static bool param_keyword_is_valid(smx_slice keyword)
 {
     for (size_t i = 0; i < keyword.len; i++)
-        if (!ascii_is_alnum(keyword.data[i]) && (i == 0 || keyword.data[i] != '-'))
+        if (!octet_is(keyword.data[i], OCTET_LET_DIG | OCTET_HYPHEN))
             return false;
-    return keyword.len > 0;
+    return keyword.len > 0 && keyword.data[0] != '-';
 }
 
 /* esmtp-value, and UTF-8 where RFC 6531 section 3.6 allows it. */
 static bool param_value_is_valid(smx_slice value)
 {
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.data[i];
-        if (c <= ' ' || c == '=' || c == 0x7f)
+    for (size_t i = 0; i < value.len; i++)
+        if (!octet_is(value.data[i], OCTET_VALUE | OCTET_NON_ASCII))
             return false;
-    }
     return value.len > 0 && smx_utf8_is_valid(value);
 }
 

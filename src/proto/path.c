@@ -1,25 +1,19 @@
 /* Paths and mailboxes (RFC 5321 section 4.1.2, RFC 6531 section 3.3). Pure: what is read points
  * into the input. UTF-8 is read first and judged last, so that the error can tell. */
 #include "base/slice.h"
+#include "proto/octet.h"
 #include "proto/utf8.h"
 #include "smx/proto.h"
 
 static const smx_slice path_postmaster = {"Postmaster", 10};
 
-/* atext (RFC 5322 section 3.2.3), and with SMTPUTF8 UTF8-non-ascii. */
-static bool path_is_atext(char c)
-{
-    static const smx_slice marks = {"!#$%&'*+-/=?^_`{|}~", 19};
-    return ascii_is_alnum(c) || (unsigned char)c >= 0x80 || slice_find(marks, c) < marks.len;
-}
-
-/* Octets of the Dot-string at the start, or 0. */
+/* Octets of the Dot-string at the start, or 0; with SMTPUTF8 its atoms bear UTF8-non-ascii. */
 static size_t path_dot_string(smx_slice in)
 {
     size_t at = 0;
     bool in_atom = false;
     for (; at < in.len; at++) {
-        if (path_is_atext(in.data[at]))
+        if (octet_is(in.data[at], OCTET_ATEXT | OCTET_NON_ASCII))
             in_atom = true;
         else if (in.data[at] == '.' && in_atom)
             in_atom = false;
@@ -62,7 +56,7 @@ static size_t path_domain(smx_slice in)
         at = slice_find(in, ']');
         return at < in.len ? at + 1 : at;
     }
-    while (at < in.len && slice_find(SMX_SLICE(">,:"), in.data[at]) == 3)
+    while (at < in.len && !octet_is(in.data[at], OCTET_PATH_MARK))
         at++;
     return at;
 }

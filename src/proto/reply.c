@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "base/slice.h"
+#include "proto/octet.h"
 #include "proto/utf8.h"
 #include "proto/writer.h"
 #include "smx/proto.h"
@@ -12,6 +13,8 @@ enum {
     REPLY_LINE_OVERHEAD = REPLY_PREFIX_MAX + 2,
     REPLY_LINE_TEXT_MIN =
         REPLY_WRITE_LINE_MAX - REPLY_LINE_OVERHEAD - 3, /* 3: no character split */
+    REPLY_CODE_LEN = 3,
+    REPLY_SUBCODE_MAX = 999,
     REPLY_TEXT_START = 4,
 };
 
@@ -19,44 +22,79 @@ enum {
 
 size_t smx_reply_size(const smx_reply *reply)
 {
-    size_t lines = 1 + reply->text.len / REPLY_LINE_TEXT_MIN;
-    for (size_t i = 0; i < reply->text.len; i++)
-        lines += reply->text.data[i] == '\n';
+    smx_slice rest = reply->text;
+    size_t lines = 1 + rest.len / REPLY_LINE_TEXT_MIN;
+    for (size_t end = slice_find(rest, '\n'); end < rest.len; end = slice_find(rest, '\n')) {
+        lines++;
+        rest = slice_from(rest, end + 1);
+    }
     return reply->text.len + lines * REPLY_LINE_OVERHEAD;
 }
 
 /* An enhanced code goes only with a reply of its class (RFC 2034 section 4), never with 3yz. */
 static bool reply_has_enhanced(const smx_reply *reply)
 {
-    return reply->enhanced.class_digit != 0 && reply->enhanced.class_digit == reply->code / 100;
+    const smx_enhanced *enhanced = &reply->enhanced;
+    return enhanced->class_digit != 0 && enhanced->class_digit == reply->code / 100 &&
+           enhanced->subject <= REPLY_SUBCODE_MAX && enhanced->detail <= REPLY_SUBCODE_MAX;
 }
 
-/* "550-5.7.1 ": without the blank if no text follows. */
-static void reply_write_prefix(writer *w, const smx_reply *reply, bool enhanced, bool last,
-                               bool has_text)
+/* What every line begins with, as "550-5.7.1 ". */
+typedef struct reply_prefix {
+    char text[REPLY_PREFIX_MAX];
+    size_t len;
+} reply_prefix;
+
+static void reply_prefix_number(reply_prefix *prefix, unsigned number)
 {
-    writer_number(w, reply->code);
-    if (!last || enhanced || has_text)
-        writer_char(w, last ? ' ' : '-');
+    if (number >= 100)
+        prefix->text[prefix->len++] = (char)('0' + number / 100);
+    if (number >= 10)
+        prefix->text[prefix->len++] = (char)('0' + number / 10 % 10);
+    prefix->text[prefix->len++] = (char)('0' + number % 10);
+}
+
+static reply_prefix reply_prefix_of(const smx_reply *reply, bool enhanced)
+{
+    reply_prefix prefix = {.len = 0};
+    reply_prefix_number(&prefix, reply->code);
+    prefix.text[prefix.len++] = '-';
     if (!enhanced)
-        return;
-    writer_number(w, reply->enhanced.class_digit);
-    writer_char(w, '.');
-    writer_number(w, reply->enhanced.subject);
-    writer_char(w, '.');
-    writer_number(w, reply->enhanced.detail);
-    if (has_text)
-        writer_char(w, ' ');
+        return prefix;
+    reply_prefix_number(&prefix, reply->enhanced.class_digit);
+    prefix.text[prefix.len++] = '.';
+    reply_prefix_number(&prefix, reply->enhanced.subject);
+    prefix.text[prefix.len++] = '.';
+    reply_prefix_number(&prefix, reply->enhanced.detail);
+    prefix.text[prefix.len++] = ' ';
+    return prefix;
 }
 
-/* One character as it may be shown: itself, or '?' for one octet that may not. */
-static size_t reply_write_character(writer *w, smx_slice text)
+/* The last line has a blank for the hyphen; a line without text has no blank at its end. */
+static void reply_write_prefix(writer *w, reply_prefix *prefix, bool last, bool has_text)
 {
-    size_t len = utf8_character(text);
-    char c = text.data[0];
-    bool is_control = len <= 1 && (len == 0 || (c < ' ' && c != '\t') || c == 0x7f);
-    writer_slice(w, is_control ? SMX_SLICE("?") : slice_to(text, len));
-    return is_control ? 1 : len;
+    size_t len = prefix->len;
+    prefix->text[REPLY_CODE_LEN] = last ? ' ' : '-';
+    if (!has_text && prefix->text[len - 1] == ' ')
+        len--;
+    writer_slice(w, slice_of(prefix->text, len));
+}
+
+/* Text as it may be shown: UTF-8 without controls, and '?' for each octet that may not. */
+static void reply_write_text(writer *w, smx_slice text)
+{
+    while (text.len > 0) {
+        size_t len = 0;
+        while (len < text.len && octet_is(text.data[len], OCTET_SHOWN))
+            len++;
+        writer_slice(w, slice_to(text, len));
+        text = slice_from(text, len);
+        if (text.len == 0)
+            return;
+        len = utf8_character(text); /* of one octet: a control */
+        writer_slice(w, len <= 1 ? SMX_SLICE("?") : slice_to(text, len));
+        text = slice_from(text, len <= 1 ? 1 : len);
+    }
 }
 
 /* Octets of `line` that fit into `room` without cutting a character. */
@@ -75,7 +113,7 @@ int smx_reply_write(const smx_reply *reply, bool enhanced_codes, char *out, size
 {
     assert(reply->code >= 200 && reply->code <= 599);
     writer w = writer_to(out, capacity);
-    bool enhanced = enhanced_codes && reply_has_enhanced(reply);
+    reply_prefix prefix = reply_prefix_of(reply, enhanced_codes && reply_has_enhanced(reply));
     smx_slice rest = reply->text.data == NULL ? SMX_SLICE("") : reply->text;
     smx_slice line;
     while (slice_cut(&rest, '\n', &line)) {
@@ -84,10 +122,9 @@ int smx_reply_write(const smx_reply *reply, bool enhanced_codes, char *out, size
             smx_slice part = slice_to(line, len);
             line = slice_from(line, len);
             bool last = line.len == 0 && rest.data == NULL;
-            reply_write_prefix(&w, reply, enhanced, last, len > 0);
-            while (part.len > 0)
-                part = slice_from(part, reply_write_character(&w, part));
-            writer_text(&w, "\r\n");
+            reply_write_prefix(&w, &prefix, last, len > 0);
+            reply_write_text(&w, part);
+            writer_slice(&w, SMX_SLICE("\r\n"));
         } while (line.len > 0);
     }
     return writer_end(&w, written);
@@ -115,11 +152,26 @@ static bool reply_take_octet(smx_reply_parser *parser, size_t place, char before
 {
     if (place >= SMX_REPLY_LINE_MAX)
         return false;
-    if (place < 3)
+    if (place < REPLY_CODE_LEN)
         return reply_take_digit(parser, place, c);
-    if (place == 3)
+    if (place == REPLY_CODE_LEN)
         return c == ' ' || c == '-' || c == '\r';
     return c != '\0' && (c == '\n') == (before == '\r');
+}
+
+/* Leaves the octets of a line's text behind that are right wherever they stand: all above CR. None
+ * directly behind a CR, nor over a limit. */
+static void reply_skip_text(smx_reply_parser *parser, smx_slice in)
+{
+    size_t at = parser->scanned;
+    size_t end = parser->line + SMX_REPLY_LINE_MAX;
+    end = end < SMX_REPLY_MAX ? end : SMX_REPLY_MAX;
+    end = end < in.len ? end : in.len;
+    if (at < parser->line + REPLY_TEXT_START || in.data[at - 1] == '\r')
+        return;
+    while (at < end && (unsigned char)in.data[at] > '\r')
+        at++;
+    parser->scanned = at;
 }
 
 static void reply_finish(const smx_reply_parser *parser, smx_slice raw, smx_reply_lines *reply)
@@ -138,7 +190,10 @@ static void reply_finish(const smx_reply_parser *parser, smx_slice raw, smx_repl
 int smx_reply_parse(smx_reply_parser *parser, smx_slice in, smx_reply_lines *reply,
                     size_t *consumed)
 {
-    while (parser->scanned < in.len) {
+    for (;;) {
+        reply_skip_text(parser, in);
+        if (parser->scanned >= in.len)
+            return SMX_E_AGAIN;
         size_t place = parser->scanned - parser->line;
         char c = in.data[parser->scanned];
         char before = place == 0 ? '\0' : in.data[parser->scanned - 1];
@@ -149,7 +204,7 @@ int smx_reply_parse(smx_reply_parser *parser, smx_slice in, smx_reply_lines *rep
         parser->scanned++;
         if (c != '\n')
             continue;
-        bool last = in.data[parser->line + 3] != '-';
+        bool last = in.data[parser->line + REPLY_CODE_LEN] != '-';
         parser->count++;
         parser->line = parser->scanned;
         if (last) {
@@ -158,7 +213,6 @@ int smx_reply_parse(smx_reply_parser *parser, smx_slice in, smx_reply_lines *rep
             return 0;
         }
     }
-    return SMX_E_AGAIN;
 }
 
 bool smx_reply_next_line(const smx_reply_lines *reply, size_t *at, smx_slice *text)

@@ -42,21 +42,33 @@ size_t utf8_character(smx_slice s)
     return form->len;
 }
 
+/* Octets of ASCII at the start of `s`, eight at once as long as there are so many. */
+static size_t utf8_ascii(smx_slice s)
+{
+    uint64_t octets;
+    size_t at = 0;
+    for (; s.len - at >= sizeof(octets); at += sizeof(octets)) {
+        memcpy(&octets, s.data + at, sizeof(octets));
+        if ((octets & 0x8080808080808080) != 0)
+            break;
+    }
+    while (at < s.len && (unsigned char)s.data[at] < 0x80)
+        at++;
+    return at;
+}
+
 bool utf8_is_needed(smx_slice s)
 {
-    unsigned char all = 0;
-    for (size_t i = 0; i < s.len; i++)
-        all = (unsigned char)(all | (unsigned char)s.data[i]);
-    return all >= 0x80;
+    return utf8_ascii(s) < s.len;
 }
 
 bool smx_utf8_is_valid(smx_slice text)
 {
-    while (text.len > 0) {
-        size_t len = utf8_character(text);
+    for (size_t at = utf8_ascii(text); at < text.len; at += utf8_ascii(slice_from(text, at))) {
+        size_t len = utf8_character(slice_from(text, at));
         if (len == 0)
             return false;
-        text = slice_from(text, len);
+        at += len;
     }
     return true;
 }

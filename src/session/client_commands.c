@@ -2,6 +2,7 @@
  * entry in the queue of outstanding replies (as pgbouncer's outstanding_requests). */
 #include <assert.h>
 
+#include "proto/utf8.h"
 #include "session/client_machine.h"
 
 void session_client_expect_reply(smx_client_session *s, client_expect what, size_t count)
@@ -56,12 +57,9 @@ int session_client_write_hello(smx_client_session *s, const char *verb)
 
 static bool client_needs_utf8(const smx_client_transaction *t)
 {
-    for (size_t r = 0; r < t->recipient_count; r++) {
-        smx_slice mailbox = t->recipients[r].path.mailbox;
-        for (size_t i = 0; i < mailbox.len; i++)
-            if ((unsigned char)mailbox.data[i] > 127)
-                return true;
-    }
+    for (size_t r = 0; r < t->recipient_count; r++)
+        if (utf8_is_needed(t->recipients[r].path.mailbox))
+            return true;
     return false;
 }
 

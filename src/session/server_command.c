@@ -38,7 +38,7 @@ server_line session_server_cut_line(smx_server_session *s, smx_slice in, smx_sli
     size_t end = from + slice_find(slice_from(in, from), '\n');
     bool whole = end < in.len;
     size_t least = whole ? end + 1 : in.len + 1; /* octets of the line, or more */
-    if (least > line_limit(s, slice_to(in, end))) {
+    if (least > SMX_COMMAND_LINE_MIN && least > line_limit(s, slice_to(in, end))) {
         refuse_long_line(s, slice_to(in, end));
         return SERVER_LINE_TOO_LONG;
     }
