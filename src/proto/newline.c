@@ -7,6 +7,10 @@
 
 #include "smx/proto.h"
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 typedef signed char newline_lanes __attribute__((vector_size(16)));
 typedef unsigned long long newline_words __attribute__((vector_size(16)));
 
@@ -26,8 +30,9 @@ static inline newline_lanes newline_odd_lanes(const char *p)
 
 size_t newline_skip_narrow(const char *p, size_t len)
 {
+    size_t whole = len - len % NEWLINE_BLOCK;
     size_t at = 0;
-    for (; len - at >= NEWLINE_BLOCK; at += NEWLINE_BLOCK) {
+    for (; at < whole; at += NEWLINE_BLOCK) {
         newline_words odd =
             (newline_words)(newline_odd_lanes(p + at) | //
                             newline_odd_lanes(p + at + 16) | newline_odd_lanes(p + at + 32) |
@@ -41,7 +46,6 @@ size_t newline_skip_narrow(const char *p, size_t len)
 #ifdef __x86_64__
 
 typedef signed char newline_wide_lanes __attribute__((vector_size(32)));
-typedef unsigned long long newline_wide_words __attribute__((vector_size(32)));
 
 __attribute__((target("avx2"))) static inline newline_wide_lanes newline_odd_wide_lanes(
     const char *p)
@@ -55,11 +59,12 @@ __attribute__((target("avx2"))) static inline newline_wide_lanes newline_odd_wid
 
 __attribute__((target("avx2"))) size_t newline_skip_wide(const char *p, size_t len)
 {
+    size_t whole = len - len % NEWLINE_BLOCK;
     size_t at = 0;
-    for (; len - at >= NEWLINE_BLOCK; at += NEWLINE_BLOCK) {
-        newline_wide_words odd = (newline_wide_words)(newline_odd_wide_lanes(p + at) |
-                                                      newline_odd_wide_lanes(p + at + 32));
-        if ((odd[0] | odd[1] | odd[2] | odd[3]) != 0)
+    for (; at < whole; at += NEWLINE_BLOCK) {
+        __m256i odd =
+            (__m256i)(newline_odd_wide_lanes(p + at) | newline_odd_wide_lanes(p + at + 32));
+        if (_mm256_testz_si256(odd, odd) == 0)
             break;
     }
     return at;
