@@ -427,6 +427,17 @@ void connection_abort(connection *c)
     connection_finish(c, true);
 }
 
+void connection_part(connection *c)
+{
+    connection_flush(c);
+    bool is_clean = c->state == CONNECTION_OPEN && c->tls == NULL && c->kept_length == 0 &&
+                    c->write_error == 0 && connection_socket_queued(c) == 0;
+    if (is_clean)
+        connection_finish(c, false);
+    else
+        connection_close(c);
+}
+
 static void connection_leave(loop_resident *resident)
 {
     connection_finish(list_member(resident, connection, resident), true);

@@ -142,6 +142,9 @@ void connection_close(connection *c);
  * more of it is unread when the last octets were sent. */
 void connection_peer_is_done(connection *c);
 void connection_abort(connection *c);
+/* connection_close without waiting for the peer's end, where both sides have said their last: what the peer
+ * sends all the same is answered by a RST. Where octets are left on either way it is connection_close. */
+void connection_part(connection *c);
 
 smx_loop *connection_loop(const connection *c);
 const smx_address *connection_peer(const connection *c);

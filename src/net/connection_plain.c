@@ -6,6 +6,14 @@ static int plain_queue(connection *c, smx_slice octets)
     return octet_queue_append(&c->out, c->loop, octets);
 }
 
+static bool is_all(const smx_slice *pieces, size_t count, size_t octets)
+{
+    size_t all = 0;
+    for (size_t i = 0; i < count; i++)
+        all += pieces[i].len;
+    return octets == all;
+}
+
 /* What the socket does not take at once is copied to the queue, as far as that may grow. */
 static int plain_send(connection *c, const smx_slice *pieces, size_t count, size_t *taken)
 {
@@ -15,6 +23,8 @@ static int plain_send(connection *c, const smx_slice *pieces, size_t count, size
         return 0;
     connection_socket_try(c, pieces, count, taken);
     size_t skip = *taken;
+    if (connection_socket_queued(c) == 0 && is_all(pieces, count, skip))
+        return 0;
     for (size_t i = 0; i < count && error == 0; i++) {
         size_t from = skip < pieces[i].len ? skip : pieces[i].len;
         smx_slice piece = slice_from(pieces[i], from);

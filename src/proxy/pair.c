@@ -78,6 +78,12 @@ void pair_end(pair *p)
     pair_close(p, connection_close);
 }
 
+void pair_part(pair *p)
+{
+    pair_let_pass(p);
+    pair_close(p, connection_part);
+}
+
 void pair_cut(pair *p)
 {
     p->passing = (smx_slice){0};
@@ -225,15 +231,17 @@ static void pair_settle(pair *p)
 static size_t pair_feed(pair *p, relay_side side, smx_slice in)
 {
     size_t used = 0;
-    size_t step = 1;
-    relay_event event = {.type = RELAY_CLOSE};
+    bool done = false;
     p->read = in;
     p->reads = side;
-    while (p->state == PAIR_RELAYS && !is_held(p, side) && (event.type != RELAY_NONE || step > 0)) {
-        step = relay_feed(p->relay, side, pair_now(p), slice_from(in, used), &event);
+    while (p->state == PAIR_RELAYS && !done && !is_held(p, side)) {
+        relay_event event;
+        size_t step = relay_feed(p->relay, side, pair_now(p), slice_from(in, used), &event);
         used += step;
         p->progress = p->progress || step > 0 || event.type != RELAY_NONE;
+        done = event.type == RELAY_NONE && step == 0;
         pair_event(p, &event);
+        done = done || (used == in.len && p->state == PAIR_RELAYS && relay_is_quiet(p->relay));
     }
     pair_let_pass(p);
     p->read = (smx_slice){0};

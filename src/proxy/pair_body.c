@@ -372,6 +372,8 @@ bool pair_body_go_on(pair *p)
     pair_transaction *tx = p->watch == NULL ? NULL : p->watch->transaction;
     if (tx == NULL || p->state != PAIR_RELAYS)
         return false;
+    if (!tx->draft.ended && !tx->sending && buffer_length(&tx->draft.chunk) == 0)
+        return false;
     size_t stalled = tx->is_stalled ? buffer_length(&tx->draft.chunk) : SIZE_MAX;
     bool did = false;
     tx->is_stalled = false;

@@ -97,8 +97,10 @@ static void event_cut_upstream(pair *p, const relay_event *event)
 
 static void event_close(pair *p, const relay_event *event)
 {
-    (void)event;
-    pair_end(p);
+    if (event->kind == RELAY_KIND_QUIT)
+        pair_part(p);
+    else
+        pair_end(p);
 }
 
 static void (*const events[])(pair *p, const relay_event *event) = {
@@ -120,8 +122,12 @@ static void (*const events[])(pair *p, const relay_event *event) = {
 
 void pair_event(pair *p, const relay_event *event)
 {
-    if (p->watch != NULL)
+    if (p->watch != NULL) {
+        watch_envelope(p, event);
+        if (p->state != PAIR_RELAYS)
+            return;
         trace_event(p, event);
+    }
     events[event->type](p, event);
     if (p->watch != NULL)
         watch_settle(p);

@@ -16,14 +16,18 @@ enum { RECIPIENTS_MAX = 10000, RECIPIENT_OCTETS = 4 << 20 };
 static int argument_copy(arena *a, smx_slice argument, smx_slice *copy)
 {
     char *text = arena_alloc(a, argument.len + 1);
-    size_t n = 0;
     size_t colon = slice_find(argument, ':');
+    size_t start = colon < argument.len ? colon + 1 : colon;
+    smx_slice rest = slice_from(argument, start);
     if (text == NULL)
         return SMX_E_NOMEM;
-    for (size_t i = 0; i < argument.len; i++)
-        if (n != colon + 1 || !ascii_is_space(argument.data[i]))
-            text[n++] = argument.data[i];
-    *copy = slice_of(text, n);
+    while (rest.len > 0 && ascii_is_space(rest.data[0]))
+        rest = slice_from(rest, 1);
+    if (start > 0)
+        memcpy(text, argument.data, start);
+    if (rest.len > 0)
+        memcpy(text + start, rest.data, rest.len);
+    *copy = slice_of(text, start + rest.len);
     return 0;
 }
 

@@ -58,8 +58,8 @@ bool pair_upstream_is_client(const pair *p)
     connection *c = p->guest.connection;
     bool alike = p->listener->entrance.options.transparent &&
                  p->listener->upstream.address == SMX_PROXY_ADDRESS_TRANSPARENT;
-    if (alike)
-        return false;
+    if (alike || !shared_has_start(p->proxy->front.shared, connection_peer(c)))
+        return false; /* before the kernel is asked where it wanted to go */
     connection_original_destination(c, &to);
     return shared_has_route(p->proxy->front.shared, connection_peer(c), &to) &&
            !pair_upstream_is_ourselves(p, &to);

@@ -101,6 +101,39 @@ static void watch_hello(pair *p, const relay_event *event)
     p->guest.view.esmtp = extended;
 }
 
+/* A second MAIL is one of the same transaction. What is wrong with it the upstream judges. */
+static void watch_mail(pair *p, smx_slice argument)
+{
+    if (p->watch->transaction != NULL)
+        return;
+    pair_transaction *tx = pair_transaction_begin_mail(p, argument);
+    const smx_reply *wrong = tx == NULL ? NULL : pair_transaction_read_mail(tx);
+    (void)wrong;
+    if (tx == NULL)
+        pair_cut(p); /* nothing passes unseen */
+}
+
+static void watch_rcpt(const pair *p, smx_slice argument)
+{
+    pair_transaction *tx = p->watch->transaction;
+    if (tx == NULL)
+        return;
+    const smx_reply *wrong = pair_transaction_read_rcpt(tx, argument);
+    (void)wrong;
+    int not_kept = pair_transaction_add_rcpt(tx, 0, true);
+    (void)not_kept; /* too many of them: the record names those before */
+}
+
+void watch_envelope(pair *p, const relay_event *event)
+{
+    if (event->type != RELAY_COMMAND || event->own || p->watch->hooks != NULL)
+        return;
+    if (event->kind == RELAY_KIND_MAIL)
+        watch_mail(p, event->argument);
+    else if (event->kind == RELAY_KIND_RCPT)
+        watch_rcpt(p, event->argument);
+}
+
 void watch_command(pair *p, const relay_event *event)
 {
     pair_watch *w = p->watch;
@@ -150,7 +183,10 @@ static bool find_message_id(smx_slice head, smx_slice *id)
 static void keep_message_id(pair_transaction *tx, smx_slice value)
 {
     size_t len = 0;
-    char *out = value.len == 0 ? NULL : arena_alloc(&tx->draft.memory, value.len);
+    bool is_folded = slice_find(value, '\r') < value.len;
+    char *out = is_folded ? arena_alloc(&tx->draft.memory, value.len) : NULL;
+    if (!is_folded && arena_copy(&tx->draft.memory, slice_trim(value), &tx->message_id) != 0)
+        tx->message_id = (smx_slice){0};
     if (out != NULL && smx_field_unfold(value, out, value.len, &len) == 0)
         tx->message_id = slice_of(out, len);
     tx->head_is_whole = true;

@@ -117,15 +117,15 @@ static unsigned phases_wanted(const smx_hooks *hooks)
     return wanted;
 }
 
-/* What the relay is to ask, or to hand over decoded. MAIL and RCPT are read off its questions also for
- * records; a hook of the envelope may add a header field, so that messages go by way of us. */
+/* What the relay is to ask, or to hand over decoded. Where there are hooks MAIL and RCPT must be right; a
+ * hook of the envelope may add a header field, so that messages go by way of us. */
 static unsigned phases_asked(const smx_proxy *proxy)
 {
     const smx_hooks *hooks = proxy->front.hooks;
     unsigned asks = phases_wanted(hooks);
     if ((asks & envelope_phases()) != 0)
         asks |= phase_bit(SMX_HOOK_HEADER);
-    if (hooks != NULL || proxy->options.record != NULL || proxy->options.trace != NULL)
+    if (hooks != NULL)
         asks |= phase_bit(SMX_HOOK_MAIL) | phase_bit(SMX_HOOK_RCPT);
     return asks;
 }
@@ -153,6 +153,7 @@ static void listener_fill_relay(proxy_listener *l, const smx_proxy_listener *opt
         .bare_newline = o->bare_newline,
         .asks = phases_asked(l->proxy),
         .reads_envelope = (phases_wanted(hooks) & envelope_phases()) == 0,
+        .parts_transactions = hooks == NULL && l->is_watched,
         .hold = hooks != NULL && hooks_have_flag(hooks, SMX_HOOK_HOLD),
         .idle_timeout_ms = o->idle_timeout_ms,
         .upstream_timeout_ms = u->reply_timeout_ms,

@@ -211,6 +211,8 @@ void pair_advance(pair *p);
 void pair_refuse(pair *p, const smx_reply *reply);
 /* Both connections end, behind what was queued. */
 void pair_end(pair *p);
+/* The same after QUIT: neither is waited for. */
+void pair_part(pair *p);
 /* The upstream's connection ends now. */
 void pair_cut_upstream(pair *p);
 void pair_cut(pair *p);
@@ -244,6 +246,8 @@ void watch_close(pair *p);
 void watch_free(pair_watch *w);
 /* The upstream is connected to, or its TLS has begun. */
 void watch_upstream(pair *p);
+/* MAIL and RCPT that nobody is asked about. */
+void watch_envelope(pair *p, const relay_event *event);
 /* What passes, before it does. */
 void watch_command(pair *p, const relay_event *event);
 void watch_reply(pair *p, const relay_event *event);

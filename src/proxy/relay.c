@@ -252,6 +252,7 @@ static bool give_close(relay *r, relay_event *event)
     if (r->closed || (!r->failed && r->wait_count > 0) ||
         !give_flag(&r->close_due, RELAY_CLOSE, event))
         return false;
+    event->kind = r->has_quit ? RELAY_KIND_QUIT : RELAY_KIND_OTHER;
     r->closed = true;
     return true;
 }
@@ -279,6 +280,21 @@ static bool give_due(relay *r, relay_event *event)
            give_close(r, event);
 }
 
+/* What give_due would look at, at a glance. */
+static bool is_due(const relay *r)
+{
+    bool of_upstream = r->cut_due || r->drop_due || r->begin_due || r->ready_due || r->given_up ||
+                       buffer_length(&r->own) > 0;
+    bool of_session = r->raw_due || r->secure_due != 0 || r->close_due || r->failed;
+    bool is_local = r->wait_count > 0 && r->waits[r->first_wait].kind == RELAY_KIND_LOCAL;
+    return of_upstream || of_session || is_local;
+}
+
+bool relay_is_quiet(const relay *r)
+{
+    return r->state <= RELAY_STATE_DATA && !is_due(r);
+}
+
 static relay_state_fn *const states[] = {
 #define RELAY_STATE_FUNCTION(name, function) relay_state_##function,
     RELAY_STATE_MAP(RELAY_STATE_FUNCTION)
@@ -303,11 +319,11 @@ size_t relay_feed(relay *r, relay_side side, uint64_t now, smx_slice in, relay_e
     r->now = now;
     if (r->closed)
         return in.len;
-    if (give_due(r, event))
+    if (is_due(r) && give_due(r, event))
         return 0;
     size_t used =
         side == RELAY_CLIENT ? client_octets(r, in, event) : relay_upstream_octets(r, in, event);
-    if (event->type == RELAY_NONE)
+    if (event->type == RELAY_NONE && is_due(r))
         (void)give_due(r, event);
     return used;
 }

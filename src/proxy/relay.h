@@ -42,7 +42,10 @@ typedef struct relay_options {
                       gets the message decoded to send it on itself (HEADER BODY EOM) */
     bool reads_envelope; /* MAIL and RCPT are asked about only to be read: what is behind them need
                             not wait for their replies */
-    bool hold;           /* the upstream hears of DATA when the owner has the whole message */
+    bool
+        parts_transactions; /* MAIL waits for all replies before it: the owner, who is not asked, follows
+                                one transaction at a time */
+    bool hold;              /* the upstream hears of DATA when the owner has the whole message */
     uint32_t idle_timeout_ms;     /* of the client; 0: 300000 */
     uint32_t upstream_timeout_ms; /* for a reply; 0: 600000 */
     uint32_t min_rate;            /* octets a second of the client; 0: none */
@@ -102,13 +105,14 @@ typedef enum relay_event_type {
     RELAY_SECURE,       /* the handshake with `side` is to begin: relay_secured */
     RELAY_PASSTHROUGH,  /* told once: from now on octets pass unread */
     RELAY_CUT_UPSTREAM, /* its connection is to end at once, without a dot; the client's goes on */
-    RELAY_CLOSE,        /* both connections end when what was sent has left */
+    RELAY_CLOSE,        /* both connections end when what was sent has left; of the kind QUIT: the
+                           upstream has answered it, and nobody has more to say */
 } relay_event_type;
 
 typedef struct relay_event {
     relay_event_type type;
     relay_side side;       /* whom OCTETS go to, whom SECURE is about */
-    relay_kind kind;       /* COMMAND, REPLY, OWN_REPLY */
+    relay_kind kind;       /* COMMAND, REPLY, OWN_REPLY, CLOSE */
     bool own;              /* COMMAND, REPLY: the machine's, not the peer's */
     bool secret;           /* COMMAND: a line of an AUTH dialogue */
     bool continues;        /* ... and not its first */
@@ -116,6 +120,7 @@ typedef struct relay_event {
     uint16_t lines;        /* REPLY that passes as it came: how many; 0: they were not counted */
     smx_enhanced enhanced; /* ... and its enhanced code */
     smx_slice text;
+    smx_slice argument;   /* COMMAND of the client: behind its verb */
     smx_hook_phase phase; /* ASK */
 } relay_event;
 
@@ -134,6 +139,8 @@ void relay_set_verified(relay *r, bool verified);
 
 /* Takes octets of a side from the start of `in`: returns how many. Empty input gives what is due. */
 size_t relay_feed(relay *r, relay_side side, uint64_t now, smx_slice in, relay_event *event);
+/* To be fed without octets would give nothing. */
+bool relay_is_quiet(const relay *r);
 /* This side's octets are not wanted until the other side, the owner or time has done something. */
 bool relay_is_waiting(const relay *r, relay_side side);
 

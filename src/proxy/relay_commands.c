@@ -267,7 +267,8 @@ static bool goes_alone(const relay *r, const relay_row *row)
     bool unclear = row->kind == RELAY_KIND_CHUNK &&
                    ((r->offered & SMX_EXT_CHUNKING) == 0 || changes_offer(r) ||
                     relay_awaits(r, RELAY_KIND_MAIL, RELAY_WAIT_BINARY));
-    return begins || unclear || (row->rules & RELAY_ALONE) != 0;
+    bool parted = row->kind == RELAY_KIND_MAIL && r->options->parts_transactions;
+    return begins || unclear || parted || (row->rules & RELAY_ALONE) != 0;
 }
 
 static relay_cause must_wait(const relay *r, const relay_row *row)
@@ -364,6 +365,7 @@ static void forward(relay *r, const relay_row *row, const relay_input *in, relay
         return;
     }
     relay_command(event, row->kind, line);
+    event->argument = in->command.argument;
     r->auth_failed = r->auth_failed && row->kind == RELAY_KIND_UNKNOWN;
     event->secret = row->kind == RELAY_KIND_AUTH || r->auth_failed;
     if (row->kind != RELAY_KIND_CHUNK)

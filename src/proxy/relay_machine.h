@@ -145,6 +145,7 @@ struct relay {
     bool given_up;      /* the upstream hears nothing more, but owes replies to what it heard */
     bool goodbye;       /* its last reply was 421 */
     bool client_gone;
+    bool has_quit;          /* and was answered */
     smx_extensions offered; /* by the upstream's last EHLO reply */
 
     /* The transaction as the replies that were given tell it. */

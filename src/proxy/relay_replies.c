@@ -91,7 +91,8 @@ static void reply_auth(relay *r, relay_wait *w, const smx_reply_lines *reply, re
 static void reply_quit(relay *r, relay_wait *w, const smx_reply_lines *reply, relay_event *event)
 {
     relay_reply_passes(w, reply, event);
-    if (is_yes(reply) || reply->code == 421)
+    r->has_quit = is_yes(reply) || reply->code == 421;
+    if (r->has_quit)
         relay_hang_up(r);
     else
         relay_enter(r, RELAY_STATE_COMMAND);
