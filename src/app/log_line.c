@@ -1,5 +1,6 @@
-/* Lines of the log: values to octets, without state. Every message writes one, so that runs of octets
- * that need no care are found by a table and copied at once. */
+/* Lines of the log: values to octets, without state. Every message writes one: room for the longest that
+ * it may become is made once, and behind that each function writes at `at` and returns its end; runs of
+ * octets that need no care are found by a table and copied at once. */
 #include "app/log_line.h"
 
 #include <openssl/evp.h>
@@ -9,43 +10,34 @@
 #include "base/digits.h"
 #include "proto/utf8.h"
 
-enum { VALUE_MAX = 2048, KIND_KEY_MAX = 9, HASH_OCTETS = (LOG_PERSON - 1) / 2 };
+enum { VALUE_MAX = 2048, KEY_MAX = 40, KIND_KEY_MAX = 9, HASH_OCTETS = (LOG_PERSON - 1) / 2 };
 
 /* ---- what a key's values are ---- */
 
-typedef enum value_kind { VALUE_TEXT, VALUE_NUMBER, VALUE_PERSON, VALUE_SECRET } value_kind;
+typedef enum value_kind { VALUE_NUMBER, VALUE_PERSON, VALUE_SECRET, VALUE_KINDS } value_kind;
 
-/* By the length of the key; an empty key ends each row. */
-static const struct kind_of_key {
-    char key[KIND_KEY_MAX + 1];
-    value_kind kind;
-} KINDS[KIND_KEY_MAX + 1][8] = {
-    [4] = {{"from", VALUE_PERSON},
-           {"rcpt", VALUE_PERSON},
-           {"user", VALUE_PERSON},
-           {"pass", VALUE_SECRET},
-           {"size", VALUE_NUMBER},
-           {"code", VALUE_NUMBER},
-           {"port", VALUE_NUMBER}},
-    [5] = {{"token", VALUE_SECRET}, {"nrcpt", VALUE_NUMBER}, {"users", VALUE_NUMBER}},
-    [6] = {{"client", VALUE_PERSON}, {"sender", VALUE_PERSON}, {"secret", VALUE_SECRET}},
-    [7] = {{"workers", VALUE_NUMBER}},
-    [8] = {{"password", VALUE_SECRET},
-           {"attempts", VALUE_NUMBER},
-           {"delay_ms", VALUE_NUMBER},
-           {"sessions", VALUE_NUMBER}},
-    [9] = {{"recipient", VALUE_PERSON}, {"upstreams", VALUE_NUMBER}, {"listeners", VALUE_NUMBER}},
+/* By kind and by the length of the key; an empty key ends each row. */
+static const char KEYS[VALUE_KINDS][KIND_KEY_MAX + 1][5][KIND_KEY_MAX + 1] = {
+    [VALUE_NUMBER] = {[4] = {"size", "code", "port"},
+                      [5] = {"nrcpt", "users"},
+                      [7] = {"workers"},
+                      [8] = {"attempts", "delay_ms", "sessions"},
+                      [9] = {"upstreams", "listeners"}},
+    [VALUE_PERSON] =
+        {[4] = {"from", "rcpt", "user"}, [6] = {"client", "sender"}, [9] = {"recipient"}},
+    [VALUE_SECRET] = {[4] = {"pass"}, [5] = {"token"}, [6] = {"secret"}, [8] = {"password"}},
 };
 
-static value_kind kind_of(smx_slice key)
+static inline bool is_of(value_kind kind, smx_slice key)
 {
     if (key.len > KIND_KEY_MAX)
-        return VALUE_TEXT;
-    for (const struct kind_of_key *k = KINDS[key.len]; k->key[0] != '\0'; k++) {
-        if (k->key[0] == key.data[0] && memcmp(k->key, key.data, key.len) == 0)
-            return k->kind;
+        return false;
+    for (size_t i = 0; KEYS[kind][key.len][i][0] != '\0'; i++) {
+        if (KEYS[kind][key.len][i][0] == key.data[0] &&
+            memcmp(KEYS[kind][key.len][i], key.data, key.len) == 0)
+            return true;
     }
-    return VALUE_TEXT;
+    return false;
 }
 
 /* ---- what is to be done with an octet ---- */
@@ -65,10 +57,15 @@ static const unsigned char CARE[256] = {
 };
 
 /* Octets at the start that need no such care. */
-static size_t careless(smx_slice text, unsigned care)
+static inline size_t careless(smx_slice text, unsigned care)
 {
+    const unsigned char *octets = (const unsigned char *)text.data;
     size_t len = 0;
-    while (len < text.len && (CARE[(unsigned char)text.data[len]] & care) == 0)
+    while (text.len - len >= 4 && ((CARE[octets[len]] | CARE[octets[len + 1]] |
+                                    CARE[octets[len + 2]] | CARE[octets[len + 3]]) &
+                                   care) == 0)
+        len += 4;
+    while (len < text.len && (CARE[octets[len]] & care) == 0)
         len++;
     return len;
 }
@@ -85,61 +82,61 @@ static size_t next_character(smx_slice rest)
     return is_c1 ? 0 : octets;
 }
 
-static int put_control(buffer *out, unsigned char c, log_format format)
+static inline char *put(char *at, smx_slice text)
 {
-    char digits[4];
-    size_t width = format == LOG_JSON ? 4 : 2;
-    int error = buffer_append(out, format == LOG_JSON ? SMX_SLICE("\\u") : SMX_SLICE("\\x"));
-    (void)digits_hex(digits, c, width);
-    return error != 0 ? error : buffer_append(out, slice_of(digits, width));
+    if (text.len > 0)
+        memcpy(at, text.data, text.len);
+    return at + text.len;
 }
 
-static int put_character(buffer *out, smx_slice rest, size_t octets, log_format format)
+static char *put_character(char *at, smx_slice rest, size_t octets, log_format format)
 {
     unsigned char c = (unsigned char)rest.data[0];
     if (octets == 0)
-        return buffer_append(out, SMX_SLICE("\xEF\xBF\xBD"));
-    if (c == '"' || c == '\\')
-        return buffer_append(out, slice_of((const char[]){'\\', rest.data[0]}, 2));
-    if (c < 0x20 || c == 0x7F)
-        return put_control(out, c, format);
-    return buffer_append(out, slice_to(rest, octets));
+        return put(at, SMX_SLICE("\xEF\xBF\xBD"));
+    if (octets > 1)
+        return put(at, slice_to(rest, octets));
+    *at++ = '\\';
+    if (c == '"' || c == '\\') {
+        *at++ = (char)c;
+        return at;
+    }
+    *at++ = format == LOG_JSON ? 'u' : 'x';
+    return digits_hex(at, c, format == LOG_JSON ? 4 : 2);
 }
 
-static int put_quoted(buffer *out, smx_slice value, log_format format)
+/* Not where the plain ones are written: those are many, these are few. */
+static __attribute__((noinline)) char *put_quoted(char *at, smx_slice value, log_format format)
 {
-    int error = buffer_append_char(out, '"');
-    while (value.len > 0 && error == 0) {
+    *at++ = '"';
+    while (value.len > 0) {
         size_t clean = careless(value, ESCAPED);
-        error = buffer_append(out, slice_to(value, clean));
+        at = put(at, slice_to(value, clean));
         value = slice_from(value, clean);
-        if (value.len == 0 || error != 0)
+        if (value.len == 0)
             break;
         size_t octets = next_character(value);
-        error = put_character(out, value, octets, format);
+        at = put_character(at, value, octets, format);
         value = slice_from(value, octets == 0 ? 1 : octets);
     }
-    return error != 0 ? error : buffer_append_char(out, '"');
+    *at++ = '"';
+    return at;
 }
 
 static bool is_number(smx_slice value)
 {
-    bool all = value.len > 0 && value.len < 16 && (value.data[0] != '0' || value.len == 1);
+    if (value.len == 0 || value.len >= 16 || (value.data[0] == '0' && value.len > 1))
+        return false;
     for (size_t i = 0; i < value.len; i++)
-        all = all && ascii_is_digit(value.data[i]);
-    return all;
+        if (value.data[i] < '0' || value.data[i] > '9')
+            return false;
+    return true;
 }
 
 /* Without quotes in logfmt. */
 static bool is_plain(smx_slice value)
 {
     return value.len > 0 && careless(value, QUOTED) == value.len;
-}
-
-static int put_value(buffer *out, smx_slice value, value_kind kind, log_format format)
-{
-    bool bare = format == LOG_JSON ? kind == VALUE_NUMBER && is_number(value) : is_plain(value);
-    return bare ? buffer_append(out, value) : put_quoted(out, value, format);
 }
 
 int log_line_hash(const unsigned char key[static LOG_LINE_KEY], smx_slice value,
@@ -156,82 +153,90 @@ int log_line_hash(const unsigned char key[static LOG_LINE_KEY], smx_slice value,
     return 0;
 }
 
-static int put_hash(buffer *out, smx_slice value, const log_line_form *form)
-{
-    char text[LOG_PERSON];
-    int error = log_line_hash(form->key, value, text);
-    return error != 0 ? error
-                      : put_value(out, slice_of(text, LOG_PERSON - 1), VALUE_TEXT, form->format);
-}
-
 /* ---- lines ---- */
 
-/* What stands around keys: before one, and between it and its value. */
-typedef struct log_marks {
-    smx_slice before, behind;
-} log_marks;
-
-static const log_marks MARKS[] = {
-    [LOG_LOGFMT] = {SMX_SLICE(" "), SMX_SLICE("=")},
-    [LOG_JSON] = {SMX_SLICE(",\""), SMX_SLICE("\":")},
-};
-
-static int put_key(buffer *out, smx_slice key, log_format format)
+/* ` key=` or `,"key":` */
+static inline char *put_key(char *at, smx_slice key, log_format format)
 {
-    const log_marks *marks = &MARKS[format];
-    int error = buffer_append(out, marks->before);
-    if (error == 0)
-        error = buffer_append(out, key);
-    return error != 0 ? error : buffer_append(out, marks->behind);
+    *at++ = format == LOG_JSON ? ',' : ' ';
+    if (format == LOG_JSON)
+        *at++ = '"';
+    at = put(at, key);
+    if (format == LOG_JSON)
+        *at++ = '"';
+    *at++ = format == LOG_JSON ? ':' : '=';
+    return at;
 }
 
-static int put_field(buffer *out, const smx_log_field *field, const log_line_form *form)
+static inline char *put_value(char *at, smx_slice key, smx_slice value, log_format format)
 {
+    bool bare = format == LOG_JSON ? is_number(value) && is_of(VALUE_NUMBER, key) : is_plain(value);
+    return bare ? put(at, value) : put_quoted(at, value, format);
+}
+
+/* NULL: there is no memory for a hash. */
+static char *put_field(char *at, const smx_log_field *field, const log_line_form *form)
+{
+    char hash[LOG_PERSON];
     smx_slice key = slice_of_text(field->key);
-    value_kind kind = kind_of(key);
     smx_slice value = field->value;
-    if (kind == VALUE_SECRET)
-        return 0;
-    int error = put_key(out, key, form->format);
-    if (error != 0)
-        return error;
-    if (kind == VALUE_PERSON && form->anonymize && value.len > 0)
-        return put_hash(out, value, form);
+    if (is_of(VALUE_SECRET, key))
+        return at;
+    if (form->anonymize && value.len > 0 && is_of(VALUE_PERSON, key)) {
+        if (log_line_hash(form->key, value, hash) != 0)
+            return NULL;
+        value = slice_of(hash, LOG_PERSON - 1);
+    }
+    if (key.len > KEY_MAX)
+        key.len = KEY_MAX;
     if (value.len > VALUE_MAX)
         value.len = VALUE_MAX;
-    return put_value(out, value, kind, form->format);
+    return put_value(put_key(at, key, form->format), key, value, form->format);
 }
 
+enum { HEAD_ROOM = 64 + CLOCK_TEXT + DIGITS_MAX };
+
 /* Time, level, event, and the session if there is one. */
-static int put_head(buffer *out, const log_line *line, log_format format)
+static char *put_head(char *at, const log_line *line, smx_slice event, log_format format)
 {
     static const smx_slice LEVELS[] = {SMX_SLICE("debug"), SMX_SLICE("info"), SMX_SLICE("warn"),
                                        SMX_SLICE("error")};
-    char clock[CLOCK_TEXT];
+    static const smx_slice NO_KEY = {NULL, 0};
     bool json = format == LOG_JSON;
-    const smx_slice parts[] = {
-        json ? SMX_SLICE("{\"time\":\"") : SMX_SLICE("time="),
-        clock_rfc3339(line->wall_ms, clock),
-        json ? SMX_SLICE("\",\"level\":\"") : SMX_SLICE(" level="),
-        LEVELS[line->level],
-        json ? SMX_SLICE("\",\"event\":") : SMX_SLICE(" event="),
-    };
-    int error = 0;
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && error == 0; i++)
-        error = buffer_append(out, parts[i]);
-    if (error == 0)
-        error = put_value(out, slice_of_text(line->event), VALUE_TEXT, format);
-    if (error == 0 && line->session != 0)
-        error = put_key(out, SMX_SLICE("session"), format);
-    return error == 0 && line->session != 0 ? buffer_append_number(out, line->session) : error;
+    at = put(at, json ? SMX_SLICE("{\"time\":\"") : SMX_SLICE("time="));
+    at += clock_rfc3339(line->wall_ms, at).len;
+    at = put(at, json ? SMX_SLICE("\",\"level\":\"") : SMX_SLICE(" level="));
+    at = put(at, LEVELS[line->level]);
+    at = put(at, json ? SMX_SLICE("\",\"event\":") : SMX_SLICE(" event="));
+    at = put_value(at, NO_KEY, event, format);
+    if (line->session != 0)
+        at = digits_decimal(put_key(at, SMX_SLICE("session"), format), line->session);
+    return at;
+}
+
+/* Of a value: in quotes, and each octet at its longest, as \u0000. */
+static size_t room_for(size_t len)
+{
+    return 2 + 6 * (len < VALUE_MAX ? len : VALUE_MAX);
 }
 
 int log_line_write(const log_line *line, const log_line_form *form, buffer *out)
 {
-    int error = put_head(out, line, form->format);
-    for (size_t i = 0; i < line->count && error == 0; i++)
-        error = put_field(out, &line->fields[i], form);
-    if (error != 0)
-        return error;
-    return buffer_append(out, form->format == LOG_JSON ? SMX_SLICE("}\n") : SMX_SLICE("\n"));
+    enum { KEY_ROOM = KEY_MAX + 4 };
+    smx_slice event = slice_of_text(line->event);
+    size_t room = HEAD_ROOM + KEY_ROOM + room_for(event.len);
+    for (size_t i = 0; i < line->count; i++)
+        room += KEY_ROOM + room_for(line->fields[i].value.len);
+    if (buffer_reserve(out, room) != 0)
+        return SMX_E_NOMEM;
+    char *at = put_head(out->data + out->end, line, event, form->format);
+    for (size_t i = 0; i < line->count && at != NULL; i++)
+        at = put_field(at, &line->fields[i], form);
+    if (at == NULL)
+        return SMX_E_NOMEM;
+    if (form->format == LOG_JSON)
+        *at++ = '}';
+    *at++ = '\n';
+    out->end = (size_t)(at - out->data);
+    return 0;
 }

@@ -24,7 +24,7 @@ typedef struct log_line {
     size_t count;
 } log_line;
 
-/* Appends the line with its newline. SMX_E_NOMEM: a part of it may have been appended. */
+/* Appends the line with its newline. SMX_E_NOMEM leaves the buffer as it was. */
 SMX_MUST_USE int log_line_write(const log_line *line, const log_line_form *form, buffer *out);
 
 /* The hash that stands for a person's or a client's address. SMX_E_NOMEM. */

@@ -29,11 +29,11 @@ static char *clock_put(char *at, const char *text, size_t len)
 /* "10:17:18" */
 static char *clock_put_time(char *at, unsigned hour, unsigned minute, unsigned second)
 {
-    at = digits_padded(at, hour, 2);
+    at = digits_two(at, hour);
     *at++ = ':';
-    at = digits_padded(at, minute, 2);
+    at = digits_two(at, minute);
     *at++ = ':';
-    return digits_padded(at, second, 2);
+    return digits_two(at, second);
 }
 
 smx_slice clock_rfc5322(uint64_t wall_ms, char text[static CLOCK_TEXT])
@@ -94,9 +94,9 @@ smx_slice clock_rfc3339(uint64_t wall_ms, char text[static CLOCK_TEXT])
     unsigned in_day = (unsigned)(seconds % 86400);
     char *at = digits_padded(text, date.year, 4);
     *at++ = '-';
-    at = digits_padded(at, date.month, 2);
+    at = digits_two(at, date.month);
     *at++ = '-';
-    at = digits_padded(at, date.day, 2);
+    at = digits_two(at, date.day);
     *at++ = 'T';
     at = clock_put_time(at, in_day / 3600, in_day / 60 % 60, in_day % 60);
     *at++ = '.';

@@ -25,14 +25,19 @@ static inline char *digits_decimal(char *out, uint64_t number)
     return digits_padded(out, number, 1);
 }
 
-/* The same to base 16 (at most 16 digits). */
+/* Two digits of a number below 100. */
+static inline char *digits_two(char *out, unsigned number)
+{
+    out[0] = (char)('0' + number / 10);
+    out[1] = (char)('0' + number % 10);
+    return out + 2;
+}
+
+/* As digits_padded to base 16, at most 16 digits. */
 static inline char *digits_hex(char *out, uint64_t number, size_t width)
 {
-    size_t count = 1;
-    for (uint64_t rest = number; rest >= 16; rest >>= 4)
-        count++;
-    if (count < width)
-        count = width;
+    size_t bits = 64 - (size_t)__builtin_clzll(number | 1);
+    size_t count = (bits + 3) / 4 < width ? width : (bits + 3) / 4;
     for (size_t i = count; i-- > 0; number >>= 4)
         out[i] = "0123456789abcdef"[number & 15];
     return out + count;

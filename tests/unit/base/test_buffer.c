@@ -100,6 +100,17 @@ static void base_buffer__impossible_size_changes_nothing(void **state)
     buffer_free(&b);
 }
 
+static void base_buffer__numbers_are_decimal(void **state)
+{
+    (void)state;
+    buffer b = {0};
+    assert_int_equal(buffer_append_number(&b, 0), 0);
+    assert_int_equal(buffer_append_char(&b, ' '), 0);
+    assert_int_equal(buffer_append_number(&b, UINT64_MAX), 0);
+    assert_slice(buffer_slice(&b), "0 18446744073709551615");
+    buffer_free(&b);
+}
+
 static void base_buffer__long_printf(void **state)
 {
     (void)state;
@@ -120,6 +131,7 @@ int main(void)
         cmocka_unit_test(base_buffer__space_before_the_start_serves_again),
         cmocka_unit_test(base_buffer__growth_keeps_the_octets),
         cmocka_unit_test(base_buffer__impossible_size_changes_nothing),
+        cmocka_unit_test(base_buffer__numbers_are_decimal),
         cmocka_unit_test(base_buffer__long_printf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,14 @@ static void received__clients_of_every_family(void **state)
     assert_field(&received, "Received: from app\r\n\tby mux;" DATE);
 }
 
+static void received__a_date_that_is_given_is_written(void **state)
+{
+    (void)state;
+    smx_received received = {
+        .by = SMX_SLICE("mux"), .wall_ms = 1, .date = SMX_SLICE("Tue, 14 Nov 2023 22:13:20 +0000")};
+    assert_field(&received, "Received: by mux;" DATE);
+}
+
 /* ATTACKS 20: what peers say cannot leave its place. */
 static void received__octets_out_of_place_become_question_marks(void **state)
 {
@@ -142,6 +150,7 @@ int main(void)
         cmocka_unit_test(received__full),
         cmocka_unit_test(received__what_is_empty_is_left_out),
         cmocka_unit_test(received__clients_of_every_family),
+        cmocka_unit_test(received__a_date_that_is_given_is_written),
         cmocka_unit_test(received__octets_out_of_place_become_question_marks),
         cmocka_unit_test(received__longer_than_its_limit_is_refused),
         cmocka_unit_test(received_protocol__every_combination),
