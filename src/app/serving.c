@@ -137,6 +137,15 @@ static int open_mux(serving *s, const serving_options *options, problem *p)
     return mux_worker_new_shared(s->generation->mux, options->pools, &hold, &s->mux, p);
 }
 
+/* NULL: the configuration needs none of this kind. */
+static size_t add_hook(serving *s, size_t count, const smx_hook *hook)
+{
+    if (hook == NULL)
+        return count;
+    s->hooks[count] = hook;
+    return count + 1;
+}
+
 static int open_server(serving *s, const serving_options *o, problem *p)
 {
     const config *c = s->generation->config;
@@ -144,9 +153,9 @@ static int open_server(serving *s, const serving_options *o, problem *p)
     s->middleware[1] = &middleware_received_limit;
     s->middleware[2] = &middleware_allow_from;
     s->middleware[3] = mux_worker_dedup(s->mux);
-    s->hooks[0] = &hook_allow_from;
-    s->hooks[1] = mux_worker_route_hook(s->mux);
-    s->hooks[2] = mux_worker_cut_through_hook(s->mux);
+    size_t hooks = add_hook(s, 0, &hook_allow_from);
+    hooks = add_hook(s, hooks, mux_worker_route_hook(s->mux));
+    hooks = add_hook(s, hooks, mux_worker_cut_through_hook(s->mux));
     const smx_server_options options = {
         .version = SMX_SERVER_VERSION,
         .hostname = c->hostname,
@@ -155,7 +164,7 @@ static int open_server(serving *s, const serving_options *o, problem *p)
         .middleware = s->middleware,
         .middleware_count = SERVING_MIDDLEWARE,
         .hooks = s->hooks,
-        .hook_count = s->hooks[2] == NULL ? SERVING_HOOKS - 1 : SERVING_HOOKS,
+        .hook_count = hooks,
         .find_user = mux_find_user,
         .find_user_arg = s->generation->mux,
         .offer = mux_offer,

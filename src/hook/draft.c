@@ -112,13 +112,14 @@ static int part_recipients(draft *d, const hook_change *changes)
 int draft_change(draft *d, const smx_rcpt *rcpt, const hook_change *changes)
 {
     if (changes == NULL)
-        return rcpt == NULL ? 0 : envelope_add_rcpt(&d->envelope, &d->memory, rcpt, &d->capacity);
+        return rcpt == NULL ? 0
+                            : envelope_append_rcpt(&d->envelope, &d->memory, rcpt, &d->capacity);
     const smx_envelope envelope = d->envelope;
     const size_t capacity = d->capacity;
     hook_change *last = d->last_change;
     int error = part_recipients(d, changes);
     if (error == 0 && rcpt != NULL)
-        error = envelope_add_rcpt(&d->envelope, &d->memory, rcpt, &d->capacity);
+        error = envelope_append_rcpt(&d->envelope, &d->memory, rcpt, &d->capacity);
     if (error == 0)
         error = make_changes(d, changes);
     if (error == 0)

@@ -34,8 +34,8 @@ void draft_drop(draft *d);
 void draft_reset(draft *d);
 void draft_free(draft *d);
 
-/* Adds `rcpt`, unless that is NULL, and makes the changes of a phase, or keeps them until the header
- * section is whole. On failure the envelope and what is kept are as before. */
+/* Adds `rcpt`, whose strings lie in the draft's memory, unless it is NULL, and makes the changes of a
+ * phase, or keeps them until the header section is whole. On failure the envelope and what is kept are as before. */
 SMX_MUST_USE int draft_change(draft *d, const smx_rcpt *rcpt, const hook_change *changes);
 /* The header section is whole: the changes that waited are made. */
 SMX_MUST_USE int draft_change_header(draft *d);

@@ -9,7 +9,9 @@ int session_view_copy(arena *a, const smx_session_view *from, smx_session_view *
     smx_slice *const texts[] = {&copy.listener,     &copy.client_name, &copy.helo,
                                 &copy.tls_protocol, &copy.tls_cipher,  &copy.user};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        if (arena_copy(a, *texts[i], texts[i]) != 0)
+        if (texts[i]->len == 0)
+            *texts[i] = slice_of("", 0);
+        else if (arena_copy(a, *texts[i], texts[i]) != 0)
             return SMX_E_NOMEM;
     *to = copy;
     return 0;

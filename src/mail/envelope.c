@@ -92,16 +92,22 @@ static int envelope_grow(smx_envelope *envelope, arena *a, size_t *capacity)
     return 0;
 }
 
+int envelope_append_rcpt(smx_envelope *envelope, arena *a, const smx_rcpt *rcpt, size_t *capacity)
+{
+    if (envelope->recipient_count == *capacity) {
+        int error = envelope_grow(envelope, a, capacity);
+        if (error != 0)
+            return error;
+    }
+    ((smx_rcpt *)envelope->recipients)[envelope->recipient_count++] = *rcpt;
+    return 0;
+}
+
 int envelope_add_rcpt(smx_envelope *envelope, arena *a, const smx_rcpt *rcpt, size_t *capacity)
 {
     smx_rcpt copy;
     int error = envelope_copy_rcpt(a, rcpt, &copy);
-    if (error == 0 && envelope->recipient_count == *capacity)
-        error = envelope_grow(envelope, a, capacity);
-    if (error != 0)
-        return error;
-    ((smx_rcpt *)envelope->recipients)[envelope->recipient_count++] = copy;
-    return 0;
+    return error != 0 ? error : envelope_append_rcpt(envelope, a, &copy, capacity);
 }
 
 bool envelope_same_mailbox(smx_slice a, smx_slice b)

@@ -15,6 +15,9 @@ SMX_MUST_USE int envelope_set_mail(smx_envelope *envelope, arena *a, const smx_m
  * it, and grows by doubling. Pointers to recipients live until the next addition. */
 SMX_MUST_USE int envelope_add_rcpt(smx_envelope *envelope, arena *a, const smx_rcpt *rcpt,
                                    size_t *capacity);
+/* The same of one whose slices lie in the arena already. */
+SMX_MUST_USE int envelope_append_rcpt(smx_envelope *envelope, arena *a, const smx_rcpt *rcpt,
+                                      size_t *capacity);
 /* Takes out all recipients of this mailbox: SMX_E_NOTFOUND if there is none. The array must be one
  * that envelope_add_rcpt made. */
 SMX_MUST_USE int envelope_delete_rcpt(smx_envelope *envelope, smx_slice mailbox);

@@ -18,8 +18,7 @@ static smx_slice compose_tls(const smx_session_view *session, char *text, size_t
     return slice_of(text, w.len);
 }
 
-static int compose_received(composition *c, const char *hostname, mux_received kind,
-                            clock_date *date)
+static int compose_received(composition *c, mux_received kind)
 {
     const smx_session_view *session = smx_transaction_session(c->tx);
     const smx_envelope *envelope = smx_transaction_envelope(c->tx);
@@ -29,12 +28,12 @@ static int compose_received(composition *c, const char *hostname, mux_received k
     smx_received received = {
         .helo = full ? session->helo : (smx_slice){NULL, 0},
         .client = full ? &session->client : NULL,
-        .by = slice_of_text(hostname),
+        .by = slice_of_text(c->by->hostname),
         .protocol = smx_received_protocol(session->esmtp, false, envelope->mail.smtputf8,
                                           session->tls, session->authenticated),
         .id = smx_transaction_id(c->tx),
         .tls = compose_tls(session, tls, sizeof(tls)),
-        .date = clock_date_text(date, clock_wall_ms()),
+        .date = clock_date_text(&c->by->date, clock_wall_ms()),
     };
     if (envelope->recipient_count == 1)
         received.recipient = envelope->recipients[0].path.mailbox;
@@ -47,35 +46,50 @@ static int compose_received(composition *c, const char *hostname, mux_received k
     return error;
 }
 
-static int compose_missing(composition *c, const char *hostname, uint32_t kinds)
+static int compose_missing(composition *c, uint32_t kinds)
 {
     const missing_fields wanted = {
         .date = (kinds & MUX_ADD_DATE) != 0,
         .message_id = (kinds & MUX_ADD_MESSAGE_ID) != 0,
         .wall_ms = smx_transaction_started(c->tx),
         .id = smx_transaction_id(c->tx),
-        .host = slice_of_text(hostname),
+        .host = slice_of_text(c->by->hostname),
     };
     smx_slice header = smx_transaction_header(c->tx);
     return header.data == NULL ? SMX_E_NOMEM : missing_fields_write(&wanted, header, &c->header);
 }
 
-int compose_begin(composition *c, smx_transaction *tx, const char *hostname, const mux_plan *plan,
-                  clock_date *date)
+int compose_begin(composition *c, smx_transaction *tx, const mux_plan *plan, composer *by)
 {
-    *c = (composition){.tx = tx};
+    *c = (composition){.by = by, .tx = tx};
+    if (by->spare_count > 0)
+        c->header = by->spares[--by->spare_count];
     int error = 0;
     if (plan->received != MUX_RECEIVED_OFF)
-        error = compose_received(c, hostname, plan->received, date);
+        error = compose_received(c, plan->received);
     if (error == 0 && plan->add_missing != 0)
-        error = compose_missing(c, hostname, plan->add_missing);
+        error = compose_missing(c, plan->add_missing);
     c->added = buffer_length(&c->header);
     return error;
 }
 
 void compose_end(composition *c)
 {
-    buffer_free(&c->header);
+    composer *by = c->by;
+    size_t capacity = c->header.capacity;
+    if (capacity == 0 || capacity > COMPOSER_SPARE_MAX || by->spare_count == COMPOSER_SPARES) {
+        buffer_free(&c->header);
+        return;
+    }
+    buffer_clear(&c->header);
+    by->spares[by->spare_count++] = c->header;
+    c->header = (buffer){0};
+}
+
+void composer_free(composer *by)
+{
+    while (by->spare_count > 0)
+        buffer_free(&by->spares[--by->spare_count]);
 }
 
 /* Replaces the sender, but never that of a bounce (DESIGN 4.11). */

@@ -63,8 +63,7 @@ int cut_begin_header(cut_through *cut)
     if (cut->begun)
         return 0;
     compose_end(&d->sent);
-    int error = compose_begin(&d->sent, d->tx, d->worker->mux->options->hostname, &d->with.plan,
-                              &d->worker->date);
+    int error = compose_begin(&d->sent, d->tx, &d->with.plan, &d->worker->composer);
     cut->begun = error == 0;
     return error;
 }

@@ -185,8 +185,7 @@ static delivery *delivery_new(mux_worker *worker, smx_transaction *tx, const mux
     };
     d->record->route = with->route;
     admission_begin(&d->door, worker->loop, d->deadline, delivery_reserve, d);
-    if (compose_begin(&d->sent, tx, worker->mux->options->hostname, &with->plan, &worker->date) !=
-        0) {
+    if (compose_begin(&d->sent, tx, &with->plan, &worker->composer) != 0) {
         compose_end(&d->sent);
         return NULL;
     }

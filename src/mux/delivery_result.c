@@ -44,11 +44,11 @@ void delivery_keep_refusal(delivery *d, const upstream_result *result)
 
 static void delivery_on_taken(delivery *d, const upstream_result *result)
 {
-    buffer text = {0};
-    if (mux_report_text(&text, delivery_upstream_name(d), &d->sent.envelope, result->client) != 0)
-        buffer_clear(&text);
-    delivery_finish_with(d, MUX_OUTCOME_DELIVERED, SMX_REPLY(250, 2, 0, 0, "taken"), &text);
-    buffer_free(&text);
+    buffer *text = &d->worker->reply_text;
+    buffer_clear(text);
+    if (mux_report_text(text, delivery_upstream_name(d), &d->sent.envelope, result->client) != 0)
+        buffer_clear(text);
+    delivery_finish_with(d, MUX_OUTCOME_DELIVERED, SMX_REPLY(250, 2, 0, 0, "taken"), text);
 }
 
 /* On to the next one; the last resort is the end of it. */

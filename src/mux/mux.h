@@ -209,7 +209,8 @@ smx_extensions mux_offer(void *arg, const smx_listener_options *listener);
 const smx_middleware *mux_worker_summary(mux_worker *worker);
 /* Stands innermost: `dedup_window`. */
 const smx_middleware *mux_worker_dedup(mux_worker *worker);
-/* Stands behind the hooks that may refuse a recipient: those of one message have one route. */
+/* Stands behind the hooks that may refuse a recipient: those of one message have one route. NULL where
+ * any two recipients have. */
 const smx_hook *mux_worker_route_hook(mux_worker *worker);
 /* Stands behind all hooks; NULL where nothing is delivered by cut-through. */
 const smx_hook *mux_worker_cut_through_hook(mux_worker *worker);

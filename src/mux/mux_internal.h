@@ -5,9 +5,9 @@
 #include <pthread.h>
 
 #include "base/buffer.h"
-#include "base/clock.h"
 #include "base/map.h"
 #include "mux/classify.h"
+#include "mux/compose.h"
 #include "mux/dedup.h"
 #include "mux/mux.h"
 #include "net/loop.h"
@@ -128,8 +128,9 @@ struct mux_worker {
     smx_hook route_hook;
     smx_hook cut_through_hook;
     mux_probes *probes; /* NULL: there is nothing to probe */
-    clock_date date;    /* of the Received fields */
-    uint64_t random;    /* state of the generator that seeds selections */
+    composer composer;
+    buffer reply_text; /* of the reply that is being given; its memory is kept */
+    uint64_t random;   /* state of the generator that seeds selections */
     timer_entry drain_timer;
     loop_turn_end ended; /* looks whether it is drained */
     bool cut;            /* the drain's time is over: nothing new is tried */

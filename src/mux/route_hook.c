@@ -100,11 +100,11 @@ void mux_route_hook_init(smx_hook *hook, const mux_options *options)
 
 int mux_route_of(const mux *m, smx_transaction *tx, const mux_route **route)
 {
-    mux_facts facts = mux_facts_of_envelope(
-        smx_transaction_session(tx), smx_transaction_envelope(tx), smx_transaction_started(tx));
     *route = NULL;
     if (m->options->route_count == 0)
         return 0;
+    mux_facts facts = mux_facts_of_envelope(
+        smx_transaction_session(tx), smx_transaction_envelope(tx), smx_transaction_started(tx));
     facts.known = MUX_FACTS_ALL;
     facts.header = smx_transaction_header(tx);
     facts.scratch = smx_transaction_alloc(tx, facts.header.len + 1);

@@ -48,6 +48,7 @@ int mux_worker_new_shared(mux *m, upstream_pool_set *set, const upstream_hold *h
     worker->set = set;
     worker->loop = upstream_pool_set_loop(set);
     worker->log = upstream_pool_set_log(set, &worker->log_arg);
+    worker->composer.hostname = m->options->hostname;
     worker->drain_timer.fn = worker_drain_time;
     worker->ended.fn = worker_end;
     if (getrandom(&worker->random, sizeof(worker->random), 0) < 0)
@@ -111,7 +112,11 @@ const smx_middleware *mux_worker_summary(mux_worker *worker)
 
 const smx_hook *mux_worker_route_hook(mux_worker *worker)
 {
-    return &worker->route_hook;
+    const mux_options *o = worker->mux->options;
+    for (size_t i = 0; i < o->upstream_count; i++)
+        if (o->upstreams[i].lmtp)
+            return &worker->route_hook;
+    return o->route_count > 0 ? &worker->route_hook : NULL;
 }
 
 const smx_hook *mux_worker_cut_through_hook(mux_worker *worker)
@@ -268,5 +273,7 @@ void mux_worker_free(mux_worker *worker)
     worker_leave_pools(worker);
     if (worker->owns_set)
         upstream_pool_set_free(worker->set);
+    composer_free(&worker->composer);
+    buffer_free(&worker->reply_text);
     free(worker);
 }

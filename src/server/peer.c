@@ -191,7 +191,8 @@ static void peer_settle(peer *p)
 size_t peer_run(peer *p, smx_slice in)
 {
     size_t used = 0;
-    smx_server_event event = {.type = SMX_SERVER_CLOSE};
+    smx_server_event event; /* all of it is set by feeding */
+    event.type = SMX_SERVER_CLOSE;
     p->running = true;
     peer_body_go_on(p);
     while (p->machine != NULL && !p->asking && event.type != SMX_SERVER_NONE) {

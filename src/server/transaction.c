@@ -43,19 +43,17 @@ static void transaction_clear(smx_transaction *tx)
     draft_drop(&tx->draft);
 }
 
+/* What the next message does not set by itself is as in a new one. */
 void transaction_reset(smx_transaction *tx)
 {
     transaction_clear(tx);
     draft_reset(&tx->draft);
-    smx_transaction kept = {
-        .node = tx->node,
-        .server = tx->server,
-        .peer = tx->peer,
-        .listener = tx->listener,
-        .draft = tx->draft,
-        .arrival = tx->arrival,
-    };
-    *tx = kept;
+    tx->judged = false;
+    tx->discard = false;
+    tx->refusal = (smx_reply){0};
+    tx->value = NULL;
+    tx->ran = 0;
+    tx->on_gone = NULL;
 }
 
 void transaction_free(smx_transaction *tx)
