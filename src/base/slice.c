@@ -8,7 +8,7 @@ bool slice_equal_nocase(smx_slice a, smx_slice b)
     if (a.len != b.len)
         return false;
     for (size_t i = 0; i < a.len; i++)
-        if (ascii_lower(a.data[i]) != ascii_lower(b.data[i]))
+        if (a.data[i] != b.data[i] && ascii_lower(a.data[i]) != ascii_lower(b.data[i]))
             return false;
     return true;
 }

@@ -95,22 +95,22 @@ static size_t newline_skip(const char *p, size_t len)
 #endif
 
 /* Eight lanes, of which each may have a bit of its own, as the bits of one octet. */
-static uint64_t newline_gather(unsigned long long lanes)
+static unsigned newline_gather(unsigned long long lanes)
 {
-    return lanes * 0x0101010101010101 >> 56;
+    return (unsigned)(lanes * 0x0101010101010101 >> 56);
 }
 
-/* A bit for each octet of a block, the first one's lowest: set where it is odd. */
-static uint64_t newline_odd_bits(const char *block)
+/* The first odd octet of a block; the end of the block if there is none. */
+static size_t newline_first_odd(const char *block)
 {
     static const newline_lanes bit_of_lane = {1, 2, 4, 8, 16, 32, 64, -128,
                                               1, 2, 4, 8, 16, 32, 64, -128};
-    uint64_t bits = 0;
     for (size_t at = 0; at < NEWLINE_BLOCK; at += sizeof(bit_of_lane)) {
         newline_words odd = (newline_words)(newline_odd_lanes(block + at) & bit_of_lane);
-        bits |= (newline_gather(odd[0]) | newline_gather(odd[1]) << 8) << at;
+        if ((odd[0] | odd[1]) != 0)
+            return at + (size_t)__builtin_ctz(newline_gather(odd[0]) | newline_gather(odd[1]) << 8);
     }
-    return bits;
+    return NEWLINE_BLOCK;
 }
 
 /* The first odd octet at or behind `at` (not 0): in the block that begins there, or in what is less
@@ -119,10 +119,10 @@ static size_t newline_find(smx_slice in, size_t at)
 {
     size_t len = in.len - at;
     if (len >= NEWLINE_BLOCK)
-        return at + (size_t)__builtin_ctzll(newline_odd_bits(in.data + at));
+        return at + newline_first_odd(in.data + at);
     char block[1 + NEWLINE_BLOCK] = {0}; /* the first NUL behind the octets ends the search */
     memcpy(block, in.data + at - 1, 1 + len);
-    return at + (size_t)__builtin_ctzll(newline_odd_bits(block + 1));
+    return at + newline_first_odd(block + 1);
 }
 
 static bool newline_octet_is_odd(char c, newline_place place)

@@ -34,3 +34,19 @@ const uint8_t octet_classes[256] = {
     ['{' ... '~'] = OCTET_ATOM,
     [0x80 ... 0xff] = OCTET_NON_ASCII,
 };
+
+size_t octet_shown(smx_slice text)
+{
+    const uint64_t each = 0x0101010101010101;
+    uint64_t octets;
+    size_t at = 0;
+    for (; text.len - at >= sizeof(octets); at += sizeof(octets)) {
+        memcpy(&octets, text.data + at, sizeof(octets));
+        /* The high bit of an octet gets set if it is over '~', or under the blank. */
+        if (((octets | (octets + each) | (octets - each * ' ')) & each << 7) != 0)
+            break;
+    }
+    while (at < text.len && octet_is(text.data[at], OCTET_SHOWN))
+        at++;
+    return at;
+}

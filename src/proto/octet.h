@@ -2,8 +2,7 @@
 #ifndef PROTO_OCTET_H
 #define PROTO_OCTET_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "base/slice.h"
 
 /* Classes of octets; bits. */
 enum octet_class {
@@ -23,5 +22,8 @@ static inline bool octet_is(char c, unsigned classes)
 {
     return (octet_classes[(unsigned char)c] & classes) != 0;
 }
+
+/* Octets of class OCTET_SHOWN at the start of `text`. */
+size_t octet_shown(smx_slice text);
 
 #endif

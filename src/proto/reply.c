@@ -45,28 +45,28 @@ typedef struct reply_prefix {
     size_t len;
 } reply_prefix;
 
-static void reply_prefix_number(reply_prefix *prefix, unsigned number)
+/* Writes a number of up to three digits and the character behind it. */
+static char *reply_put_number(char *out, unsigned number, char behind)
 {
     if (number >= 100)
-        prefix->text[prefix->len++] = (char)('0' + number / 100);
+        *out++ = (char)('0' + number / 100);
     if (number >= 10)
-        prefix->text[prefix->len++] = (char)('0' + number / 10 % 10);
-    prefix->text[prefix->len++] = (char)('0' + number % 10);
+        *out++ = (char)('0' + number / 10 % 10);
+    *out++ = (char)('0' + number % 10);
+    *out++ = behind;
+    return out;
 }
 
 static reply_prefix reply_prefix_of(const smx_reply *reply, bool enhanced)
 {
-    reply_prefix prefix = {.len = 0};
-    reply_prefix_number(&prefix, reply->code);
-    prefix.text[prefix.len++] = '-';
-    if (!enhanced)
-        return prefix;
-    reply_prefix_number(&prefix, reply->enhanced.class_digit);
-    prefix.text[prefix.len++] = '.';
-    reply_prefix_number(&prefix, reply->enhanced.subject);
-    prefix.text[prefix.len++] = '.';
-    reply_prefix_number(&prefix, reply->enhanced.detail);
-    prefix.text[prefix.len++] = ' ';
+    reply_prefix prefix;
+    char *end = reply_put_number(prefix.text, reply->code, '-');
+    if (enhanced) {
+        end = reply_put_number(end, reply->enhanced.class_digit, '.');
+        end = reply_put_number(end, reply->enhanced.subject, '.');
+        end = reply_put_number(end, reply->enhanced.detail, ' ');
+    }
+    prefix.len = (size_t)(end - prefix.text);
     return prefix;
 }
 
@@ -84,9 +84,7 @@ static void reply_write_prefix(writer *w, reply_prefix *prefix, bool last, bool 
 static void reply_write_text(writer *w, smx_slice text)
 {
     while (text.len > 0) {
-        size_t len = 0;
-        while (len < text.len && octet_is(text.data[len], OCTET_SHOWN))
-            len++;
+        size_t len = octet_shown(text);
         writer_slice(w, slice_to(text, len));
         text = slice_from(text, len);
         if (text.len == 0)
@@ -147,31 +145,47 @@ static bool reply_take_digit(smx_reply_parser *parser, size_t place, char c)
     return true;
 }
 
-/* Judges one octet by its place in its line and the octet before it. */
-static bool reply_take_octet(smx_reply_parser *parser, size_t place, char before, char c)
+/* The code of a line and the octet behind it. */
+static bool reply_take_start(smx_reply_parser *parser, smx_slice in)
 {
-    if (place >= SMX_REPLY_LINE_MAX)
-        return false;
-    if (place < REPLY_CODE_LEN)
-        return reply_take_digit(parser, place, c);
-    if (place == REPLY_CODE_LEN)
-        return c == ' ' || c == '-' || c == '\r';
-    return c != '\0' && (c == '\n') == (before == '\r');
+    for (; parser->scanned < in.len; parser->scanned++) {
+        size_t place = parser->scanned - parser->line;
+        char c = in.data[parser->scanned];
+        if (place > REPLY_CODE_LEN)
+            return true;
+        if (place == REPLY_CODE_LEN ? c != ' ' && c != '-' && c != '\r'
+                                    : !reply_take_digit(parser, place, c))
+            return false;
+    }
+    return true;
 }
 
-/* Leaves the octets of a line's text behind that are right wherever they stand: all above CR. None
- * directly behind a CR, nor over a limit. */
-static void reply_skip_text(smx_reply_parser *parser, smx_slice in)
+/* What follows in a line, up to and with its LF. */
+static bool reply_take_text(smx_reply_parser *parser, smx_slice in, bool *whole)
 {
-    size_t at = parser->scanned;
-    size_t end = parser->line + SMX_REPLY_LINE_MAX;
-    end = end < SMX_REPLY_MAX ? end : SMX_REPLY_MAX;
-    end = end < in.len ? end : in.len;
-    if (at < parser->line + REPLY_TEXT_START || in.data[at - 1] == '\r')
-        return;
-    while (at < end && (unsigned char)in.data[at] > '\r')
-        at++;
-    parser->scanned = at;
+    while (parser->scanned < in.len && !*whole) {
+        if (in.data[parser->scanned - 1] != '\r')
+            parser->scanned += octet_shown(slice_from(in, parser->scanned));
+        if (parser->scanned == in.len)
+            break;
+        char c = in.data[parser->scanned];
+        bool after_cr = in.data[parser->scanned - 1] == '\r';
+        if (c == '\0' || (c == '\n') != after_cr)
+            return false;
+        parser->scanned++;
+        *whole = c == '\n';
+    }
+    return true;
+}
+
+/* Takes as much of a line as `in` has, which ends where a limit does. */
+static bool reply_take_line(smx_reply_parser *parser, smx_slice in, bool *whole)
+{
+    if (parser->count == SMX_REPLY_LINES_MAX)
+        return parser->scanned == in.len;
+    if (!reply_take_start(parser, in))
+        return false;
+    return parser->scanned == in.len || reply_take_text(parser, in, whole);
 }
 
 static void reply_finish(const smx_reply_parser *parser, smx_slice raw, smx_reply_lines *reply)
@@ -191,19 +205,13 @@ int smx_reply_parse(smx_reply_parser *parser, smx_slice in, smx_reply_lines *rep
                     size_t *consumed)
 {
     for (;;) {
-        reply_skip_text(parser, in);
-        if (parser->scanned >= in.len)
-            return SMX_E_AGAIN;
-        size_t place = parser->scanned - parser->line;
-        char c = in.data[parser->scanned];
-        char before = place == 0 ? '\0' : in.data[parser->scanned - 1];
-        if (parser->count == SMX_REPLY_LINES_MAX || parser->scanned >= SMX_REPLY_MAX)
+        size_t end = parser->line + SMX_REPLY_LINE_MAX;
+        end = end < SMX_REPLY_MAX ? end : SMX_REPLY_MAX;
+        bool whole = false;
+        if (!reply_take_line(parser, end < in.len ? slice_to(in, end) : in, &whole))
             return SMX_E_PROTOCOL;
-        if (!reply_take_octet(parser, place, before, c))
-            return SMX_E_PROTOCOL;
-        parser->scanned++;
-        if (c != '\n')
-            continue;
+        if (!whole)
+            return end < in.len ? SMX_E_PROTOCOL : SMX_E_AGAIN;
         bool last = in.data[parser->line + REPLY_CODE_LEN] != '-';
         parser->count++;
         parser->line = parser->scanned;
