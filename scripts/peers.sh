@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Fetches the programs that tests and benches meet smtpmux with, without installing them.
 # Usage: scripts/peers.sh test|bench
-#   test: postfix, exim, opensmtpd, nft, nodemailer, smtp-server, promtool    bench: postfix, haproxy, nginx
+#   test: postfix, exim, opensmtpd, nft, nodemailer, smtp-server, promtool    bench: postfix, haproxy, nginx, haraka
 # Leaves build/peers/bin/{smtp-source,smtp-sink,postfix...,haproxy,nginx,nft}, wrappers that find
 # their own libraries, the unpacked packages in build/peers/root (the other mail servers beside it,
-# in exim and opensmtpd), packages of npm in build/peers/node.
+# in exim and opensmtpd), packages of npm in build/peers/node, and
+# Haraka in build/peers/haraka.
 # shellcheck disable=SC2317
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +15,7 @@ cd "$(dirname "$0")/.."
 peers=$PWD/build/peers
 nodemailer=nodemailer@7.0.10
 smtp_server=smtp-server@3.16.1
+haraka=3.3.4
 
 # What apt would install for the package, simulated, and the package itself.
 packages_for() {
@@ -98,6 +100,16 @@ get_smtp-server() {
   npm install --loglevel=error --no-audit --no-fund --prefix "$peers/node" "$smtp_server"
 }
 
+# Without what is optional (its plugins). Newer versions of libmime want what not every mirror has yet.
+get_haraka() {
+  mkdir -p "$peers/haraka"
+  cat >"$peers/haraka/package.json" <<PACKAGE
+{"private": true, "dependencies": {"Haraka": "$haraka"}, "overrides": {"libmime": "5.4.3"}}
+PACKAGE
+  npm install --loglevel=error --no-audit --no-fund --ignore-scripts --omit=optional \
+    --prefix "$peers/haraka"
+}
+
 # once NAME: nothing to do when its stamp is there.
 once() {
   [ -f "$peers/$1.done" ] && return
@@ -108,7 +120,7 @@ once() {
 
 case "${1:-}" in
   test) wanted=(postfix exim opensmtpd nft nodemailer smtp-server promtool) ;;
-  bench) wanted=(postfix haproxy nginx) ;;
+  bench) wanted=(postfix haproxy nginx haraka) ;;
   *) echo "usage: $0 test|bench" >&2; exit 64 ;;
 esac
 mkdir -p "$peers"
