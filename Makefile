@@ -3,7 +3,8 @@
 #   make demo     see it work, nothing to configure   make lint     all linters
 #   make run      serve with ./config.yaml            make fmt      lay the sources out anew
 #   make install  PREFIX=/usr/local DESTDIR=          make clean    remove all build folders
-#   make bench    compare with its peers              make fuzz     SECONDS_EACH=60 per target
+#   make bench    compare with its peers: 20 minutes  make fuzz     SECONDS_EACH=60 per target
+#   make bench-quick  the essentials, in 3 minutes
 #   make transparency   10,000 sessions by chance with and without the proxy: SESSIONS, SEED, FIRST
 #   make soak     100,000 messages past providers that fail: MESSAGES, SEED, KIND=release|asan|tsan
 PREFIX ?= /usr/local

@@ -16,7 +16,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_SIZE = 256 * 1024, KEPT_SIZE = 2048, REPLIES_SIZE = 16 * 1024, EVENTS = 256 };
+enum {
+    READ_SIZE = 256 * 1024,
+    KEPT_SIZE = 2048,
+    REPLIES_SIZE = 16 * 1024,
+    EVENTS = 256,
+    MOST_DESCRIPTORS = 65536
+};
 
 typedef struct session {
     int fd;
@@ -32,6 +38,7 @@ typedef struct sink {
     size_t replies_len;
     char replies[REPLIES_SIZE]; /* of the session at hand */
     char in[KEPT_SIZE + READ_SIZE];
+    session *sessions[MOST_DESCRIPTORS]; /* each at its descriptor */
 } sink;
 
 typedef struct command {
@@ -112,8 +119,9 @@ static void session_feed(sink *s, session *from, const char *at, const char *end
     session_keep(from, at, end);
 }
 
-static void session_close(session *from)
+static void session_close(sink *s, session *from)
 {
+    s->sessions[from->fd] = NULL;
     (void)close(from->fd);
     free(from);
 }
@@ -124,7 +132,7 @@ static void session_readable(sink *s, session *from)
     ssize_t got = recv(from->fd, s->in + from->kept_len, READ_SIZE, 0);
     if (got <= 0) {
         if (got == 0 || errno != EAGAIN)
-            session_close(from);
+            session_close(s, from);
         return;
     }
     s->replies_len = 0;
@@ -133,7 +141,7 @@ static void session_readable(sink *s, session *from)
         send(from->fd, s->replies, s->replies_len, MSG_NOSIGNAL) != (ssize_t)s->replies_len)
         from->closing = true;
     if (from->closing)
-        session_close(from);
+        session_close(s, from);
 }
 
 static void sink_accept(sink *s)
@@ -141,15 +149,16 @@ static void sink_accept(sink *s)
     static const char greeting[] = "220 sink.example ESMTP\r\n";
     int fd;
     while ((fd = accept4(s->listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
         session *made = calloc(1, sizeof(*made));
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = made};
-        if (made == NULL)
+        if (made == NULL || fd >= MOST_DESCRIPTORS)
             abort();
+        s->sessions[fd] = made;
         made->fd = fd;
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-        if (epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &event) != 0 ||
-            send(fd, greeting, sizeof(greeting) - 1, MSG_NOSIGNAL) < 0)
-            session_close(made);
+        if (send(fd, greeting, sizeof(greeting) - 1, MSG_NOSIGNAL) < 0 ||
+            epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
+            session_close(s, made);
     }
 }
 
@@ -158,8 +167,8 @@ static int sink_listen(sink *s, const char *port)
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)strtoul(port, NULL, 10)),
                              .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    struct epoll_event event = {.events = EPOLLIN};
     s->listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = s->listening};
     s->epoll = epoll_create1(EPOLL_CLOEXEC);
     (void)setsockopt(s->listening, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
     return bind(s->listening, (struct sockaddr *)&at, sizeof(at)) != 0 ||
@@ -171,22 +180,23 @@ static int sink_listen(sink *s, const char *port)
 
 int main(int argc, char **argv)
 {
-    sink *s = calloc(1, sizeof(*s));
-    if (argc != 2 || s == NULL) {
+    if (argc != 2) {
         (void)fprintf(stderr, "usage: plain_sink PORT\n");
         return 64;
     }
-    if (sink_listen(s, argv[1]) != 0) {
+    sink *s = calloc(1, sizeof(*s));
+    if (s == NULL || sink_listen(s, argv[1]) != 0) {
         perror("plain_sink");
+        free(s);
         return 69;
     }
     for (;;) {
         struct epoll_event events[EVENTS];
         int count = epoll_wait(s->epoll, events, EVENTS, -1);
         for (int i = 0; i < count; i++)
-            if (events[i].data.ptr == NULL)
+            if (events[i].data.fd == s->listening)
                 sink_accept(s);
             else
-                session_readable(s, events[i].data.ptr);
+                session_readable(s, s->sessions[events[i].data.fd]);
     }
 }

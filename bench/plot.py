@@ -6,12 +6,12 @@ from figures import cost, median, rate
 from loads import Run
 from peers import DIRECT
 
-WIDTH, HEIGHT, LEFT, TOP, GAP, LEGEND = 360, 240, 64, 40, 90, 30
+WIDTH, HEIGHT, LEFT, TOP, GAP, LEGEND, LETTER = 360, 240, 64, 40, 90, 30, 6.4
 COLOURS = ("#666666", "#1f77b4", "#2ca02c", "#d62728", "#9467bd", "#8c564b")
 
 
 def step_for(most: float) -> float:
-    """1, 2 or 5 times a power of ten: four to nine lines."""
+    """1, 2 or 5 times a power of ten: not more than six lines."""
     base = 10 ** math.floor(math.log10(most))
     return next(base * part for part in (0.1, 0.2, 0.5, 1) if most / (base * part) <= 6)
 
@@ -65,10 +65,11 @@ def sessions_svg(measured: dict[str, dict[str, list[Run]]]) -> str:
     parts = chart("messages/s", lines(rate), colours, LEFT)
     if costs:
         parts += chart("CPU ms of the proxy per message", costs, colours, LEFT + WIDTH + GAP)
-    for at, name in enumerate(names):
-        x, y = LEFT + at * (width - LEFT) / len(names), height - 14
+    x, y = LEFT, height - 14
+    for name in names:
         parts.append(f'<path d="M{x:.1f} {y - 4}h18" stroke="{colours[name]}" stroke-width="3"/>')
         parts.append(text(x + 24, y, name, "start"))
+        x += 24 + LETTER * len(name) + 28
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
             f'height="{height}" font-family="sans-serif" font-size="12" fill="#222222">\n'
             f'<rect width="{width}" height="{height}" fill="#ffffff"/>\n' + "\n".join(parts) + "\n</svg>\n")

@@ -34,7 +34,7 @@ SPECIAL = {
     "far": (works.run_far, report.far),
 }
 EVERY = (*MESSAGES, *SPECIAL)
-ROUNDS, QUICK_ROUNDS, SECONDS, QUICK_SECONDS = 5, 3, 1.5, 1.0
+ROUNDS, QUICK_ROUNDS, SECONDS, QUICK_SECONDS = 5, 3, 1.5, 0.8
 
 
 def options_of(arguments: list[str] | None) -> argparse.Namespace:
@@ -98,7 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
     names = words_of(options.only, every,
                      tuple(p.name for p in peers.ALL if p.quick) if options.quick else every)
     wanted = words_of(options.work, EVERY, QUICK if options.quick else EVERY)
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
     idle.raise_limit()
     results, sections, began = {}, [], time.monotonic()
     with tempfile.TemporaryDirectory(prefix="smtpmux-bench-", ignore_cleanup_errors=True) as folder:
