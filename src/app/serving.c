@@ -137,6 +137,14 @@ static int open_mux(serving *s, const serving_options *options, problem *p)
     return mux_worker_new_shared(s->generation->mux, options->pools, &hold, &s->mux, p);
 }
 
+static const smx_hook *allow_from_hook(const mux_options *o)
+{
+    for (size_t i = 0; i < o->user_count; i++)
+        if (o->users[i].user.allow_from != NULL)
+            return &hook_allow_from;
+    return NULL;
+}
+
 /* NULL: the configuration needs none of this kind. */
 static size_t add_hook(serving *s, size_t count, const smx_hook *hook)
 {
@@ -153,7 +161,7 @@ static int open_server(serving *s, const serving_options *o, problem *p)
     s->middleware[1] = &middleware_received_limit;
     s->middleware[2] = &middleware_allow_from;
     s->middleware[3] = mux_worker_dedup(s->mux);
-    size_t hooks = add_hook(s, 0, &hook_allow_from);
+    size_t hooks = add_hook(s, 0, allow_from_hook(&s->generation->mux_options));
     hooks = add_hook(s, hooks, mux_worker_route_hook(s->mux));
     hooks = add_hook(s, hooks, mux_worker_cut_through_hook(s->mux));
     const smx_server_options options = {

@@ -194,7 +194,8 @@ size_t peer_run(peer *p, smx_slice in)
     smx_server_event event; /* all of it is set by feeding */
     event.type = SMX_SERVER_CLOSE;
     p->running = true;
-    peer_body_go_on(p);
+    if (p->hooks != NULL) /* nothing else makes a body wait */
+        peer_body_go_on(p);
     while (p->machine != NULL && !p->asking && event.type != SMX_SERVER_NONE) {
         uint64_t now = loop_now(p->server->front.loop);
         used += smx_server_session_feed(p->machine, now, slice_from(in, used), &event);
