@@ -83,7 +83,7 @@ static void connection_on_turn_end(loop_turn_end *self)
     connection *c = list_member(self, connection, turn_end);
     unsigned tell = c->tell;
     c->tell = 0;
-    for (size_t i = 0; i < sizeof(connection_tells) / sizeof(connection_tells[0]); i++)
+    for (size_t i = 0; tell != 0 && i < sizeof(connection_tells) / sizeof(connection_tells[0]); i++)
         if ((tell & connection_tells[i].what) != 0 &&
             (c->state == CONNECTION_OPEN || c->state == CONNECTION_OPENING))
             connection_tells[i].tell(c);
@@ -121,12 +121,6 @@ void connection_secured(connection *c, int error)
 }
 
 /* ---- octets to the owner ---- */
-
-size_t connection_room(const connection *c)
-{
-    size_t limit = c->waiting ? (size_t)CONNECTION_KEEP : (size_t)LOOP_BLOCK;
-    return c->paused || c->kept_length >= limit ? 0 : limit - c->kept_length;
-}
 
 static void connection_give_kept(connection *c)
 {

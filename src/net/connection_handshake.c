@@ -28,7 +28,10 @@ static bool handshake_alert_is_of_certificate(int alert)
 
 static int handshake_note(connection_tls *tls, int error, const char *before, const char *words)
 {
-    (void)snprintf(tls->problem, sizeof(tls->problem), "%s%s", before, words);
+    if (tls->problem == NULL)
+        tls->problem = malloc(TLS_PROBLEM);
+    if (tls->problem != NULL)
+        (void)snprintf(tls->problem, TLS_PROBLEM, "%s%s", before, words);
     ERR_clear_error();
     return error;
 }
@@ -288,7 +291,7 @@ int connection_get_key_digest(const connection *c, uint8_t digest[static CONNECT
 
 const char *connection_tls_problem(const connection *c)
 {
-    return c->tls == NULL ? "" : c->tls->problem;
+    return c->tls == NULL || c->tls->problem == NULL ? "" : c->tls->problem;
 }
 
 const char *connection_tls_server_name(const connection *c)

@@ -107,7 +107,11 @@ connection *connection_new(smx_loop *loop, bool is_unix);
 /* Gives octets to the owner and keeps what is left; at most connection_room() of them. */
 void connection_deliver(connection *c, smx_slice octets);
 /* Octets that the owner's side can still take in: none while it is paused or keeps enough. */
-size_t connection_room(const connection *c);
+static inline size_t connection_room(const connection *c)
+{
+    size_t limit = c->waiting ? (size_t)CONNECTION_KEEP : (size_t)LOOP_BLOCK;
+    return c->paused || c->kept_length >= limit ? 0 : limit - c->kept_length;
+}
 /* The peer's side is over (0), or broken: `ended` is called at the turn's end. */
 void connection_ended(connection *c, int error);
 /* Nothing can be sent any more; `ended` follows once reading ends too. */

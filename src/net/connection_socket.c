@@ -224,7 +224,8 @@ static void socket_on_written(uv_write_t *request, int status)
 
 void connection_socket_submit(connection *c)
 {
-    if (c->write_error != 0 || uv_stream_get_write_queue_size(&c->uv.stream) > 0)
+    if (c->out.first == NULL || c->write_error != 0 ||
+        uv_stream_get_write_queue_size(&c->uv.stream) > 0)
         return;
     for (octet_block *block; (block = octet_queue_take(&c->out)) != NULL;) {
         uv_buf_t buf = uv_buf_init(block->octets + block->start, block->end - block->start);

@@ -85,11 +85,19 @@ static void tls_give_held(connection_tls *tls)
     tls->held_length = 0;
 }
 
+/* Without read-ahead OpenSSL holds no octets of a record behind the one that it gives. */
+static bool tls_has_input(const connection_tls *tls)
+{
+    return tls->cipher.len > 0 || SSL_pending(tls->ssl) > 0;
+}
+
 /* As much as there is, up to `room`: SSL_ERROR_NONE if there may be more. */
 static int tls_read(connection_tls *tls, char *plain, size_t room, size_t *length)
 {
     *length = 0;
     while (*length < room) {
+        if (!tls_has_input(tls))
+            return SSL_ERROR_WANT_READ;
         size_t got;
         ERR_clear_error();
         int result = SSL_read_ex(tls->ssl, plain + *length, room - *length, &got);
@@ -270,6 +278,7 @@ void connection_tls_free(connection *c)
     tls_server_free(tls->server);
     tls_client_free(tls->client);
     free(tls->session_key);
+    free(tls->problem);
     free(tls);
     c->tls = NULL;
 }

@@ -21,7 +21,7 @@ struct connection_tls {
     bool handshaking;
     bool failed;
     tls_verify verify;
-    char problem[TLS_PROBLEM]; /* OpenSSL's words for the last failure */
+    char *problem; /* OpenSSL's words for the last failure; NULL: none, or no memory for them */
 };
 
 /* OpenSSL's way to the octets: reads `cipher`, writes to the socket's queue. NULL: no memory. */

@@ -66,8 +66,22 @@ static int octet_queue_reserve(octet_queue *q, smx_loop *loop, size_t more)
     return 0;
 }
 
+/* Most of what is queued fits where the last octets went. */
+static bool octet_queue_append_to_last(octet_queue *q, smx_slice octets)
+{
+    octet_block *block = q->last;
+    if (octet_block_room(block) < octets.len || octets.len == 0)
+        return false;
+    memcpy(block->octets + block->end, octets.data, octets.len);
+    block->end += (uint32_t)octets.len;
+    q->length += octets.len;
+    return true;
+}
+
 int octet_queue_append(octet_queue *q, smx_loop *loop, smx_slice octets)
 {
+    if (octet_queue_append_to_last(q, octets))
+        return 0;
     octet_block *block = q->last;
     int error = octet_queue_reserve(q, loop, octets.len);
     if (error != 0 || octets.len == 0)
