@@ -1,8 +1,6 @@
 /* Connections in clear text: octets both ways, kept octets, backpressure, ends. */
 #include "test_peers.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -43,40 +41,6 @@ static void net_connection__addresses_are_known(void **state)
     assert_int_equal(connection_peer(p->server.c)->port, connection_local(p->client.c)->port);
     assert_ptr_equal(connection_loop(p->client.c), p->loop);
     assert_false(connection_is_tls(p->client.c));
-}
-
-/* Behind a wildcard the system is asked; elsewhere the listener's address is everybody's. */
-static void net_connection__local_address_is_never_the_wildcard(void **state)
-{
-    peers *p = *state;
-    const uint8_t loopback[] = {127, 0, 0, 1};
-    peers_listen(p, "0.0.0.0:0");
-    peers_connect(p);
-    assert_int_equal(connection_local(p->server.c)->family, 4);
-    assert_memory_equal(connection_local(p->server.c)->octets, loopback, 4);
-    assert_int_equal(connection_local(p->server.c)->port, listener_port(p->listener));
-    assert_int_equal(connection_peer(p->server.c)->port, connection_local(p->client.c)->port);
-    peers_close(p);
-}
-
-static int test_no_delay(connection *c)
-{
-    int on = 0;
-    socklen_t size = sizeof(on);
-    uv_os_fd_t fd;
-    assert_int_equal(uv_fileno(&c->uv.handle, &fd), 0);
-    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &size), 0);
-    return on;
-}
-
-/* An accepted socket inherits it of the listening one. */
-static void net_connection__nagle_is_off_at_both_ends(void **state)
-{
-    peers *p = *state;
-    peers_connect(p);
-    assert_true(test_no_delay(p->client.c) != 0);
-    assert_true(test_no_delay(p->server.c) != 0);
-    peers_close(p);
 }
 
 static void net_connection__end_of_others_is_waited_for(void **state)
@@ -678,9 +642,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TCP_TEST(net_connection__octets_go_both_ways),
         TCP_TEST(net_connection__addresses_are_known),
-        TCP_TEST(net_connection__nagle_is_off_at_both_ends),
         TCP_TEST(net_connection__end_of_others_is_waited_for),
-        LOOP_TEST(net_connection__local_address_is_never_the_wildcard),
         TCP_TEST(net_connection__queue_is_one_write),
         TCP_TEST(net_connection__send_goes_behind_the_queue),
         TCP_TEST(net_connection__flush_does_not_wait_for_the_turns_end),

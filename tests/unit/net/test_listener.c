@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -11,6 +12,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "net/connection_internal.h"
 
 #define LOOP_TEST(name) cmocka_unit_test_setup_teardown(name, peers_setup, peers_teardown)
 
@@ -339,6 +342,43 @@ static void net_listener__no_descriptors_pauses(void **state)
     listener_free(l);
 }
 
+/* ---- what accepted connections know and have ---- */
+
+/* Behind a wildcard the system is asked; elsewhere the listener's address is everybody's. */
+static void net_listener__local_address_is_never_the_wildcard(void **state)
+{
+    peers *p = *state;
+    const uint8_t loopback[] = {127, 0, 0, 1};
+    peers_listen(p, "0.0.0.0:0");
+    peers_connect(p);
+    assert_int_equal(connection_local(p->server.c)->family, 4);
+    assert_memory_equal(connection_local(p->server.c)->octets, loopback, 4);
+    assert_int_equal(connection_local(p->server.c)->port, listener_port(p->listener));
+    assert_int_equal(connection_peer(p->server.c)->port, connection_local(p->client.c)->port);
+    peers_close(p);
+}
+
+static int test_no_delay(connection *c)
+{
+    int on = 0;
+    socklen_t size = sizeof(on);
+    uv_os_fd_t fd;
+    assert_int_equal(uv_fileno(&c->uv.handle, &fd), 0);
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &size), 0);
+    return on;
+}
+
+/* An accepted socket inherits it of the listening one. */
+static void net_listener__nagle_is_off_at_both_ends(void **state)
+{
+    peers *p = *state;
+    peers_listen(p, "127.0.0.1:0");
+    peers_connect(p);
+    assert_true(test_no_delay(p->client.c) != 0);
+    assert_true(test_no_delay(p->server.c) != 0);
+    peers_close(p);
+}
+
 int main(void)
 {
     (void)snprintf(test_path, sizeof(test_path), "/tmp/smx-test-listener-%d.sock", getpid());
@@ -357,6 +397,8 @@ int main(void)
         LOOP_TEST(net_listener__living_unix_socket_is_left_alone),
         LOOP_TEST(net_listener__successors_file_is_not_removed),
         LOOP_TEST(net_listener__other_file_is_not_removed),
+        LOOP_TEST(net_listener__local_address_is_never_the_wildcard),
+        LOOP_TEST(net_listener__nagle_is_off_at_both_ends),
         LOOP_TEST(net_listener__no_descriptors_pauses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
