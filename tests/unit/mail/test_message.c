@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/slice.h"
+#include "mail/message_stock.h"
 #include "smx/message.h"
 
 static uint32_t next_random(uint32_t *seed)
@@ -315,6 +316,56 @@ static void message_header__longest_section_and_one_octet_more(void **state)
     free(text);
 }
 
+/* ---- the stock ---- */
+
+static void message_stock__gives_the_last_one_back_empty(void **state)
+{
+    (void)state;
+    message_stock stock = {0};
+    smx_budget *budget = NULL;
+    smx_message *message = NULL;
+    smx_slice header;
+    assert_int_equal(smx_budget_new(8192, &budget), 0);
+    const smx_message_options options = {.version = SMX_MESSAGE_VERSION, .budget = budget};
+    assert_int_equal(message_stock_take(&stock, &options, &message), 0);
+    const smx_message *first = message;
+    assert_int_equal(smx_message_append(message, SMX_SLICE("A: b\r\n\r\nbody")), 0);
+    smx_message_end(message);
+    message_stock_give(&stock, message);
+    assert_int_equal(smx_budget_used(budget), 0);
+    assert_int_equal(message_stock_take(&stock, &options, &message), 0);
+    assert_ptr_equal(message, first);
+    assert_int_equal(smx_budget_used(budget), 4096);
+    assert_int_equal(smx_message_size(message), 0);
+    assert_int_equal(smx_message_header(message, &header), SMX_E_AGAIN);
+    assert_int_equal(fill(message, 5000, 700), 0);
+    assert_rest(message, 0, 1);
+    message_stock_give(&stock, message);
+    message_stock_clear(&stock);
+    assert_int_equal(smx_budget_used(budget), 0);
+    smx_budget_free(budget);
+}
+
+static void message_stock__keeps_none_that_is_shared_has_a_file_or_is_too_much(void **state)
+{
+    (void)state;
+    message_stock stock = {0};
+    smx_message *shared = smx_message_share(message_new(NULL, NULL));
+    message_stock_give(&stock, shared);
+    smx_message_free(shared);
+    smx_message *spilled = message_new(NULL, NULL);
+    assert_int_equal(fill(spilled, SMX_MESSAGE_MEMORY + 1, 65536), 0);
+    message_stock_give(&stock, spilled);
+    assert_int_equal(stock.count, 0);
+    for (size_t i = 0; i < 8; i++) {
+        smx_message *large = message_new(NULL, NULL);
+        assert_int_equal(fill(large, SMX_MESSAGE_MEMORY, 65536), 0);
+        message_stock_give(&stock, large);
+    }
+    assert_int_equal(stock.count, MESSAGE_STOCK_OCTETS / SMX_MESSAGE_MEMORY);
+    message_stock_clear(&stock);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +378,8 @@ int main(void)
         cmocka_unit_test(message_file__missing_directory_is_told_at_the_spill),
         cmocka_unit_test(message_file__piece_across_the_border_is_all_or_nothing),
         cmocka_unit_test(message_file__named_directory_is_used_and_left_empty),
+        cmocka_unit_test(message_stock__gives_the_last_one_back_empty),
+        cmocka_unit_test(message_stock__keeps_none_that_is_shared_has_a_file_or_is_too_much),
         cmocka_unit_test(message_header__ends_at_the_first_empty_line),
         cmocka_unit_test(message_header__is_all_where_no_empty_line_comes),
         cmocka_unit_test(message_header__longest_section_and_one_octet_more),
