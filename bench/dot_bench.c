@@ -10,8 +10,8 @@
  *   valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect=smx_dot_decode \
  *       build/bench/dot_bench 1 2
  *
- * With gcc 12 each takes 0.41 instructions an octet with AVX2 and 1.19 without, and 0.63, 0.68 and
- * 0.58 (with AVX2) where a twentieth of the lines begins with a dot, which is text 5. */
+ * With gcc 12 each takes 0.41 instructions an octet with AVX2 and 1.19 without, and 0.58, 0.63 and
+ * 0.53 (with AVX2) where a twentieth of the lines begins with a dot, which is text 5. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
