@@ -155,6 +155,7 @@ SMX_API const smx_capabilities *smx_client_capabilities(const smx_client *client
 typedef struct smx_client_info {
     bool tls;
     bool verified;
+    bool resumed; /* a session of TLS that an earlier connection left */
     smx_slice tls_protocol;
     smx_slice tls_cipher;
     const char *auth_mechanism; /* that AUTH was begun by; NULL: none */

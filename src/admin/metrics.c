@@ -87,6 +87,8 @@ static const metric METRICS[] = {
     {"smtpmux_upstream_connections_max", "gauge", UPSTREAM(NUMBER, connections_max), PLAIN, "The most connections that it may have."},
     {"smtpmux_upstream_waiting", "gauge", UPSTREAM(NUMBER, waiting), PLAIN, "Attempts that wait for a connection."},
     {"smtpmux_upstream_connections_opened_total", "counter", UPSTREAM(NUMBER, opened), PLAIN, "Connections opened."},
+    {"smtpmux_upstream_opened_ahead_total", "counter", UPSTREAM(NUMBER, opened_ahead), PLAIN, "Connections opened before a message came for them."},
+    {"smtpmux_upstream_tls_resumed_total", "counter", UPSTREAM(NUMBER, resumed), PLAIN, "Connections whose TLS session was resumed."},
     {"smtpmux_upstream_reused_total", "counter", UPSTREAM(NUMBER, reused), PLAIN, "Attempts on a connection that was open before."},
     {"smtpmux_upstream_attempts_total", "counter", UPSTREAM(NUMBER, attempts), PLAIN, "Attempts to deliver a message that began."},
     {"smtpmux_upstream_outcomes_total", "counter", UPSTREAM(NUMBER, accepted), "outcome", "accepted", "Attempts that ended, by outcome."},

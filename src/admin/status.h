@@ -51,8 +51,10 @@ typedef struct admin_upstream {
     uint64_t refused;
     uint64_t failed;
     uint64_t unknown;
-    uint64_t opened; /* connections, since the start */
-    uint64_t reused; /* attempts on a connection that was open before */
+    uint64_t opened;       /* connections, since the start */
+    uint64_t opened_ahead; /* before a message came for them */
+    uint64_t resumed;      /* with a TLS session of an earlier one */
+    uint64_t reused;       /* attempts on a connection that was open before */
     uint64_t suspensions;
     const admin_count *deliveries; /* attempts that ended, with how long they took */
     size_t delivery_count;

@@ -104,6 +104,8 @@ static void fill_counts(const upstream *u, admin_upstream *to)
     to->failed = upstream_total(u, UPSTREAM_COUNT_failed);
     to->unknown = upstream_total(u, UPSTREAM_COUNT_unknown);
     to->opened = upstream_total(u, UPSTREAM_COUNT_connections);
+    to->opened_ahead = upstream_total(u, UPSTREAM_COUNT_opened_ahead);
+    to->resumed = upstream_total(u, UPSTREAM_COUNT_resumed);
     to->reused = upstream_total(u, UPSTREAM_COUNT_reused);
     to->suspensions = upstream_total(u, UPSTREAM_COUNT_suspensions);
     to->connecting = upstream_connections(u, UPSTREAM_OPENING);

@@ -252,6 +252,7 @@ static void drain(worker *w, uint32_t timeout_ms)
     uint32_t margin = timeout_ms / CUT_SHARE < CUT_MAX_MS ? timeout_ms / CUT_SHARE : CUT_MAX_MS;
     w->is_draining = true;
     forget_prepared(w);
+    upstream_pool_set_wind_down(w->pools);
     w->drain_until = loop_now(w->loop) + timeout_ms;
     timer_set(loop_timers(w->loop), &w->cut, w->drain_until - margin);
     for (list_node *n = w->old.first; n != NULL; n = n->next)

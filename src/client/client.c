@@ -485,6 +485,7 @@ void smx_client_get_info(const smx_client *client, smx_client_info *info)
         return;
     info->tls = true;
     info->verified = tls.verified;
+    info->resumed = tls.resumed;
     info->tls_protocol = slice_of_text(tls.protocol);
     info->tls_cipher = slice_of_text(tls.cipher);
 }

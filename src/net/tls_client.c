@@ -10,8 +10,9 @@
 #include "net/tls_internal.h"
 
 enum {
-    TLS_SESSIONS = 256,      /* remembered in all */
-    TLS_SESSIONS_OF_KEY = 4, /* a server of TLS 1.3 gives several tickets, each good once */
+    TLS_SESSIONS = 256, /* remembered in all */
+    TLS_SESSIONS_OF_KEY =
+        16, /* tickets of TLS 1.3 are good once: enough for a burst of connections */
 };
 
 typedef struct tls_session {

@@ -84,9 +84,8 @@ void attempt_tell(upstream_attempt *attempt, const smx_client_result *result)
     smx_client_info info = {0};
     if (attempt->connection != NULL)
         smx_client_get_info(attempt->connection->client, &info);
-    if (attempt->is_probe)
-        probe_keeps_its_permit(attempt);
-    else
+    errand_keeps_its_permit(attempt);
+    if (attempt->kind == ATTEMPT_MESSAGE)
         attempt_count(attempt, result);
     upstream_result told = {
         .client = result,
@@ -205,8 +204,10 @@ static uint64_t attempt_due(const upstream_attempt *attempt)
     if (r->data_ms == 0 || info.phase >= SMX_CLIENT_PHASE_BODY)
         return due;
     uint64_t from = attempt->reused ? attempt->ready_at : info.connected_at;
-    if (from != 0 && from < attempt->asked_at)
-        from = attempt->asked_at;
+    /* In steps, or of one that was opened ahead, it may have been connected before. */
+    uint64_t asked_at = attempt->asked_at != 0 ? attempt->asked_at : attempt->started;
+    if (from != 0 && from < asked_at)
+        from = asked_at;
     if (from == 0) /* until it is connected the connect's own limit holds: it is looked at again */
         from = attempt_now(attempt);
     return from + r->data_ms < due ? from + r->data_ms : due;
@@ -261,13 +262,13 @@ static void attempt_timeout(timer_entry *self)
 attempt_use attempt_connection_ready(upstream_attempt *attempt, pool_connection *c)
 {
     smx_reply reply = {0};
-    if (!attempt->is_probe)
+    if (attempt->kind == ATTEMPT_MESSAGE)
         attempt->unsuitable = attempt_judge(attempt, c->client, &reply);
     pool_move(c, POOL_BUSY);
     attempt->connection = NULL;
     c->attempt = NULL;
     int error = 0;
-    if (attempt->is_probe)
+    if (attempt->kind == ATTEMPT_PROBE)
         error = smx_client_noop(c->client);
     else if (attempt->unsuitable == NULL)
         error = smx_client_submit(c->client, &attempt->request.submission);
@@ -276,6 +277,8 @@ attempt_use attempt_connection_ready(upstream_attempt *attempt, pool_connection 
         attempt->ready_at = attempt_now(attempt);
         c->attempt = attempt;
         attempt_arm(attempt);
+        c->is_unused = false;
+        ahead_open(c->pool);
         return ATTEMPT_USES;
     }
     if (error == SMX_E_STATE)
@@ -389,20 +392,23 @@ static bool attempt_use_idle(upstream_attempt *attempt)
 void attempt_start(upstream_attempt *attempt)
 {
     attempt->tries++;
-    if (!attempt->waiter.fresh && attempt_use_idle(attempt))
+    if (!attempt->waiter.fresh && (attempt_use_idle(attempt) || ahead_hand_over(attempt)))
         return;
-    if (attempt->is_probe) {
-        probe_start(attempt);
+    if (attempt->kind != ATTEMPT_MESSAGE) {
+        errand_start(attempt);
         return;
     }
     attempt->waiting = !upstream_permit_take(attempt->pool->upstream, &attempt->waiter);
-    if (attempt->waiting)
+    if (attempt->waiting) {
         attempt_arm(attempt);
-    else
-        attempt_open(attempt);
+        return;
+    }
+    if (!attempt->waiter.fresh)
+        ahead_missed(attempt->pool);
+    attempt_open(attempt);
 }
 
-int attempt_begin(upstream_pool *pool, const upstream_request *request, bool is_probe,
+int attempt_begin(upstream_pool *pool, const upstream_request *request, attempt_kind kind,
                   upstream_attempt **out)
 {
     if (pool->ending || pool->cut)
@@ -412,7 +418,7 @@ int attempt_begin(upstream_pool *pool, const upstream_request *request, bool is_
         return SMX_E_NOMEM;
     attempt->pool = pool;
     attempt->request = *request;
-    attempt->is_probe = is_probe;
+    attempt->kind = kind;
     attempt->started = loop_now(pool->loop);
     attempt->timer.fn = attempt_timeout;
     attempt->later.fn = attempt_later;
@@ -423,17 +429,19 @@ int attempt_begin(upstream_pool *pool, const upstream_request *request, bool is_
                                         .fresh = request->fresh};
     attempt->retried_421 = request->fresh; /* the owner's own retry is the only one */
     list_append(&pool->attempts, &attempt->node);
-    if (!is_probe)
-        upstream_count(pool->upstream, UPSTREAM_COUNT_attempts);
     *out = attempt;
     attempt_start(attempt);
+    if (kind == ATTEMPT_MESSAGE) {
+        upstream_count(pool->upstream, UPSTREAM_COUNT_attempts);
+        pool->demanded_at = loop_now(pool->loop);
+    }
     return 0;
 }
 
 int upstream_pool_submit(upstream_pool *pool, const upstream_request *request,
                          upstream_attempt **attempt)
 {
-    return attempt_begin(pool, request, false, attempt);
+    return attempt_begin(pool, request, ATTEMPT_MESSAGE, attempt);
 }
 
 void attempt_recipient(upstream_attempt *attempt, size_t index, const smx_reply *reply)

@@ -5,7 +5,7 @@
 #include "upstream/pool_internal.h"
 
 enum {
-    IDLE_DEFAULT_MS = 30000,
+    IDLE_DEFAULT_MS = 90000, /* a message a minute finds a connection */
     AGE_DEFAULT_MS = 300000,
     MESSAGES_DEFAULT = 100,
     SWEEP_MS = 1000,
@@ -14,6 +14,11 @@ enum {
 static uint32_t pool_setting(uint32_t configured, uint32_t usual)
 {
     return configured == 0 ? usual : configured;
+}
+
+uint32_t pool_idle_ms(const upstream_pool *pool)
+{
+    return pool_setting(pool->options.idle_ms, IDLE_DEFAULT_MS);
 }
 
 /* The one setter of a connection's state; to POOL_STATES: it is gone. The record counts along. */
@@ -119,15 +124,31 @@ void pool_connection_free(pool_connection *c)
     }
 }
 
+/* What a fresh connection tells. */
+static void pool_learn(const pool_connection *c)
+{
+    smx_client_info info;
+    smx_client_get_info(c->client, &info);
+    upstream_learn(c->pool->upstream, smx_client_capabilities(c->client));
+    if (info.resumed)
+        upstream_count(c->pool->upstream, UPSTREAM_COUNT_resumed);
+}
+
 static void pool_client_ready(void *arg, smx_client *client)
 {
+    (void)client;
     pool_connection *c = arg;
     upstream_attempt *attempt = c->attempt;
-    if (c->messages == 0)
-        upstream_learn(c->pool->upstream, smx_client_capabilities(client));
+    if (c->node.owner == &c->pool->connections[POOL_OPENING])
+        pool_learn(c);
     if (c->node.owner == &c->pool->connections[POOL_CLOSING])
         return;
-    if (attempt != NULL && attempt->is_probe && c->node.owner == &c->pool->connections[POOL_BUSY]) {
+    if (attempt != NULL && attempt->kind == ATTEMPT_AHEAD) {
+        ahead_ready(attempt, c);
+        return;
+    }
+    if (attempt != NULL && attempt->kind == ATTEMPT_PROBE &&
+        c->node.owner == &c->pool->connections[POOL_BUSY]) {
         probe_answered(attempt, c);
         return;
     }
@@ -159,6 +180,8 @@ static void pool_client_closed(void *arg, smx_client *client, const smx_client_r
     upstream_attempt *attempt = c->attempt;
     if (c->node.owner == &pool->connections[POOL_IDLE])
         upstream_connection_taken(pool->upstream, &pool->holder);
+    if (c->is_unused)
+        pool->ahead_is_wanted = false;
     pool_move(c, POOL_STATES);
     oauth2_token_free(c->token);
     free(c);
@@ -230,13 +253,12 @@ int pool_open(upstream_pool *pool, upstream_attempt *attempt, char *token)
 static void pool_sweep(timer_entry *self)
 {
     upstream_pool *pool = list_member(self, upstream_pool, sweep);
-    const upstream_options *o = &pool->options;
     uint64_t now = loop_now(pool->loop);
     list_node *next;
     for (list_node *n = pool->connections[POOL_IDLE].first; n != NULL; n = next) {
         pool_connection *c = list_member(n, pool_connection, node);
         next = n->next;
-        if (now - c->idle_since >= pool_setting(o->idle_ms, IDLE_DEFAULT_MS) || pool_is_worn(c))
+        if (now - c->idle_since >= pool_idle_ms(pool) || pool_is_worn(c))
             pool_drop(c);
     }
     if (pool->connections[POOL_IDLE].count > 0)
@@ -252,7 +274,7 @@ static void pool_release_idle(void *arg)
     if (gives)
         pool_drop(list_member(oldest, pool_connection, node));
     else
-        gives = probe_give_way(pool);
+        gives = errand_give_way(pool);
     upstream_holder_answer(pool->upstream, &pool->holder, gives);
     pool_check_end(pool);
 }
@@ -334,6 +356,7 @@ void upstream_pool_close(upstream_pool *pool, void (*closed)(void *arg), void *a
     pool->ending = true;
     pool->closed = closed;
     pool->closed_arg = arg;
+    ahead_stop(pool);
     for (list_node *n = pool->connections[POOL_IDLE].first; n != NULL; n = next) {
         next = n->next;
         pool_drop(list_member(n, pool_connection, node));

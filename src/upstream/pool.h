@@ -21,6 +21,7 @@ SMX_MUST_USE int upstream_pool_new(smx_loop *loop, upstream *u, const upstream_o
 #define UPSTREAM_POOL_SETTINGS(X)                                                                  \
     X(max_messages_per_connection)                                                                 \
     X(idle_ms)                                                                                     \
+    X(open_ahead)                                                                                  \
     X(max_age_ms)                                                                                  \
     X(connect_timeout_ms)                                                                          \
     X(command_timeout_ms)                                                                          \

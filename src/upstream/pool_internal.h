@@ -24,7 +24,10 @@ struct upstream_pool {
     list attempts;
     list spare_attempts; /* that are over: the next ones take their memory */
     upstream_holder holder;
-    timer_entry sweep; /* closes what was idle for too long */
+    timer_entry sweep;       /* closes what was idle for too long */
+    upstream_attempt *ahead; /* opens a connection ahead of demand, or NULL */
+    bool ahead_is_wanted;    /* lately that would have been, or was, of use */
+    uint64_t demanded_at;    /* when the last message came; 0: none yet */
     bool ending;
     bool cut; /* upstream_pool_abort was called: nothing is tried again */
     void (*closed)(void *arg);
@@ -40,16 +43,23 @@ typedef struct pool_connection {
     uint64_t opened;
     uint64_t idle_since;
     uint32_t messages;
-    char *token; /* what it signs in with, or NULL */
+    char *token;    /* what it signs in with, or NULL */
+    bool is_unused; /* it was opened ahead, and no message has come for it */
 } pool_connection;
+
+typedef enum attempt_kind {
+    ATTEMPT_MESSAGE,
+    ATTEMPT_PROBE, /* these have none, count nowhere and give way to those that do (errand.c) */
+    ATTEMPT_AHEAD,
+} attempt_kind;
 
 /* An attempt: waits for a permit, then for a connection, then for its result. */
 struct upstream_attempt {
     list_node node;
     upstream_pool *pool;
     upstream_request request;
-    bool is_probe;  /* it has no message, and counts nowhere */
-    bool gives_way; /* a probe whose permit is counted as an idle connection's */
+    attempt_kind kind;
+    bool gives_way; /* its permit is counted as an idle connection's */
     pool_connection *connection;
     upstream_waiter waiter;
     bool waiting;        /* in the queue for a permit */
@@ -77,6 +87,7 @@ struct upstream_attempt {
 };
 
 /* pool.c */
+uint32_t pool_idle_ms(const upstream_pool *pool);
 void pool_move(pool_connection *c, pool_state to);
 /* An idle connection, off the idle list and counted so; or NULL. */
 pool_connection *pool_take_idle(upstream_pool *pool);
@@ -113,21 +124,40 @@ void attempt_tell_local(upstream_attempt *attempt, int error, const char *detail
 /* Its memory is kept for another one, up to a number. */
 void attempt_free(upstream_attempt *attempt);
 void attempt_free_spares(upstream_pool *pool);
-/* upstream_pool_submit, or a probe. */
-SMX_MUST_USE int attempt_begin(upstream_pool *pool, const upstream_request *request, bool is_probe,
-                               upstream_attempt **attempt);
+/* upstream_pool_submit, or an errand. */
+SMX_MUST_USE int attempt_begin(upstream_pool *pool, const upstream_request *request,
+                               attempt_kind kind, upstream_attempt **attempt);
 /* The owner is told; the attempt may be gone then. */
 void attempt_tell(upstream_attempt *attempt, const smx_client_result *result);
 
-/* probe.c */
+/* errand.c */
+SMX_MUST_USE int errand_begin(upstream_pool *pool, attempt_kind kind,
+                              void (*done)(void *arg, const upstream_result *result), void *arg,
+                              upstream_attempt **attempt);
 /* Opens a connection, if there is a permit. */
-void probe_start(upstream_attempt *probe);
+void errand_start(upstream_attempt *errand);
+/* Its connection is no longer its own: the owner is told. */
+void errand_succeeded(upstream_attempt *errand);
+/* Ends one of this pool for whoever waits for its permit. False: there is none. */
+bool errand_give_way(upstream_pool *pool);
+/* It is over, or about to be: nobody need ask for its permit any more. */
+void errand_keeps_its_permit(upstream_attempt *errand);
+
+/* ahead.c */
+/* A message opens a connection for itself, since there was none. */
+void ahead_missed(upstream_pool *pool);
+/* A message has got its connection: perhaps one is opened for the next. */
+void ahead_open(upstream_pool *pool);
+/* It is for the next message, or for one that waits. */
+void ahead_ready(upstream_attempt *ahead, pool_connection *c);
+/* A message takes over the one that is being opened. False: there is none. */
+bool ahead_hand_over(upstream_attempt *attempt);
+/* From now on none is opened. */
+void ahead_stop(upstream_pool *pool);
+
+/* probe.c */
 /* NOOP was answered: QUIT follows, and the owner is told. */
 void probe_answered(upstream_attempt *probe, pool_connection *c);
-/* Ends a probe of this pool for whoever waits for its permit. False: there is none. */
-bool probe_give_way(upstream_pool *pool);
-/* It is over, or about to be: nobody need ask for its permit any more. */
-void probe_keeps_its_permit(upstream_attempt *probe);
 
 /* attempt_token.c */
 void attempt_token_init(upstream_attempt *attempt);

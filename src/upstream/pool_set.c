@@ -319,6 +319,12 @@ size_t upstream_pool_set_count(const upstream_pool_set *set)
     return set->entries.count;
 }
 
+void upstream_pool_set_wind_down(upstream_pool_set *set)
+{
+    for (list_node *n = set->entries.first; n != NULL; n = n->next)
+        ahead_stop(list_member(n, pool_entry, node)->pool);
+}
+
 void upstream_pool_set_close(upstream_pool_set *set, void (*closed)(void *arg), void *arg)
 {
     set->closed = closed;

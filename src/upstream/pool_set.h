@@ -41,6 +41,9 @@ void upstream_pool_set_release(upstream_pool_set *set, upstream_pool *pool);
 /* Pools that exist, those that are closing among them. */
 size_t upstream_pool_set_count(const upstream_pool_set *set);
 
+/* The end is near: no pool opens a connection ahead of demand any more. */
+void upstream_pool_set_wind_down(upstream_pool_set *set);
+
 /* `closed` is called, never from within, when there is no pool any more: all shares are given back. */
 void upstream_pool_set_close(upstream_pool_set *set, void (*closed)(void *arg), void *arg);
 /* Cuts off what is under way on all of them. */

@@ -44,7 +44,8 @@ typedef struct upstream_options {
     uint8_t family;                       /* 0, 4, 6 */
     uint32_t max_connections;             /* over all workers; 0: 20 */
     uint32_t max_messages_per_connection; /* 0: 100 */
-    uint32_t idle_ms;                     /* an idle connection is closed after; 0: 30000 */
+    uint32_t idle_ms;                     /* an idle connection is closed after; 0: 90000 */
+    bool open_ahead;                      /* one connection ahead of demand */
     uint32_t max_age_ms; /* any connection is closed after, between messages; 0: 300000 */
     uint32_t
         connect_timeout_ms; /* these bound an attempt beside the delivery's own limits; 0: the */
@@ -202,6 +203,8 @@ uint32_t upstream_latency_us(const upstream *u);
     X(failed, "attempts that failed before the final dot")                                         \
     X(unknown, "attempts whose outcome is unknown")                                                \
     X(connections, "connections opened")                                                           \
+    X(opened_ahead, "connections opened before a message came for them")                           \
+    X(resumed, "connections whose TLS session was resumed")                                        \
     X(reused, "attempts on a connection that was open already")                                    \
     X(suspensions, "suspensions that began")
 typedef enum upstream_counter {
