@@ -1,6 +1,6 @@
-/* Errands are attempts without a message: a probe (probe.c), or a connection that is opened ahead of demand
- * (ahead.c). They are an attempt's in connection, token, time and end (attempt.c), count nowhere, and
- * give way to messages: they never wait for a permit, and theirs counts as an idle connection's. */
+/* Errands are attempts without a message: a probe (probe.c), or a connection that is opened ahead of
+ * demand (ahead.c). They are an attempt's in connection, token, time and end (attempt.c), count nowhere,
+ * and give way to messages: they never wait for a permit, and theirs counts as an idle connection's. */
 #include "upstream/pool_internal.h"
 
 int errand_begin(upstream_pool *pool, attempt_kind kind,
