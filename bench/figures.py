@@ -135,9 +135,9 @@ def lost_of_all(results: dict) -> float | None:
 
 
 def far_ratio(results: dict) -> float | None:
-    """Of the usual case: one message at a time, by an application that opens a connection for it."""
-    far = results.get("far", {})
-    return next((row["ratio"] for what, row in far.items() if "one at a time" in what), None)
+    """Of the usual case, one message at a time: the worse of the two applications."""
+    return max((row["ratio"] for what, row in results.get("far", {}).items()
+                if "one at a time" in what), default=None)
 
 
 def aims_of(face: str, rows: Iterable[tuple]) -> tuple[Aim, ...]:

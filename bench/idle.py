@@ -5,7 +5,7 @@ what does an idle one cost?
     bench/idle.py [--sessions 9900] [--program build/smtpmux] [--only plain,tls]
 
 Needs 2.02 descriptors per session in the proxy (`ulimit -n 20000` for 9,900). Memory is what the
-proxy's resident set grew by after its first sessions, divided by their number, once it stopped to
+proxy's own (PSS) grew by after its first sessions, divided by their number, once it stopped to
 shrink. The sessions are idle: greeted, their buffers given back, the upstream's connection open.
 """
 import argparse
@@ -129,9 +129,13 @@ def expect(sock, code):
 
 
 def memory(pid):
-    """Resident octets."""
-    fields = pathlib.Path(f"/proc/{pid}/statm").read_text().split()
-    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+    """Resident octets, of those shared with other processes its part: a process per session would
+    otherwise count its program once for each."""
+    try:
+        rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0  # it ended
+    return int(re.search(r"(?m)^Pss: +(\d+) kB", rollup).group(1)) * 1024
 
 
 def settled_memory(pids):

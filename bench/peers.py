@@ -235,7 +235,7 @@ ALL = (
     Peer(NGINX, functools.partial(
         nginx, buffers="smtp_client_buffer 64k; proxy_buffer 64k;"), quick=True, many=True),
     Peer("nginx mail, default", functools.partial(nginx, buffers="")),
-    Peer("Postfix before-queue", postfix, idle_sessions=150),
+    Peer("Postfix before-queue", postfix, idle_sessions=60),
     Peer("Haraka smtp_proxy", haraka, idle_sessions=1000),
     Peer("aiosmtpd proxy", aiosmtpd, idle_sessions=1000),
     Peer(MUX, smtpmux, quick=True, many=True),
