@@ -31,7 +31,6 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Deadlines move away with whatever passes: the timer is left where it was, comes early, and is set anew. */
 void pair_set_deadline(pair *p)
 {
     uint64_t due = earlier(p->guest.setup_due, p->trim_due);
@@ -39,10 +38,8 @@ void pair_set_deadline(pair *p)
         due = earlier(due, relay_deadline(p->relay));
     if (p->watch != NULL && p->watch->hooks != NULL)
         due = earlier(due, hook_session_deadline(p->watch->hooks));
-    if (!p->client_open || due >= p->timer_due)
-        return;
-    p->timer_due = due;
-    connection_set_deadline(p->guest.connection, due);
+    if (p->client_open)
+        connection_set_deadline(p->guest.connection, due);
 }
 
 /* ---- the end ---- */

@@ -205,7 +205,7 @@ void pair_new(entrance *e, connection *c)
     }
     p->listener = list_member(e, proxy_listener, entrance);
     p->proxy = p->listener->proxy;
-    p->trim_due = p->timer_due = UINT64_MAX;
+    p->trim_due = UINT64_MAX;
     p->client_open = true;
     pair_init_kick(p);
     guest_init(&p->guest, e, c);

@@ -129,12 +129,10 @@ static void pair_expire_relay(pair *p, uint64_t now)
         pair_trim(p);
 }
 
-/* It may be early: see pair_set_deadline. */
 static void client_on_timeout(void *owner)
 {
     pair *p = owner;
     uint64_t now = pair_now(p);
-    p->timer_due = UINT64_MAX;
     if (now >= p->guest.setup_due) {
         pair_expire_setup(p);
         return;

@@ -136,7 +136,6 @@ struct pair {
     loop_turn_end kick;   /* looks whether a side that ended was read to its end */
     arena memory;         /* strings of the view, attributes of XCLIENT */
     uint64_t trim_due;    /* buffers are given back */
-    uint64_t timer_due;   /* when the client's connection calls next, perhaps for nothing */
     pair_state state : 8;
     smx_address route_from; /* the ends of the upstream's connection, while is_routed */
     smx_address route_to;
