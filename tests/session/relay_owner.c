@@ -109,6 +109,7 @@ bool relay_owner_set(relay_owner *o, smx_slice line)
         {"near", &p->upstream_is_near},
         {"hide_auth", &p->hide_auth},
         {"reads_envelope", &p->reads_envelope},
+        {"parts_transactions", &p->parts_transactions},
         {"allow_insecure_auth", &p->allow_insecure_auth},
         {"hold", &p->hold},
         {"gather", &o->gather},

@@ -126,15 +126,20 @@ static void proxy_route__is_known_by_both_ends_until_it_is_left(void **state)
     parse_end("192.0.2.2", 26, &other);
     assert_int_equal(smx_shared_new(NULL, &shared), 0);
     assert_false(shared_has_route(shared, &from, &to));
+    assert_false(shared_has_start(shared, &from));
     assert_true(shared_enter_route(shared, &from, &to));
     assert_true(shared_enter_route(shared, &from, &to));
     assert_true(shared_has_route(shared, &from, &to));
     assert_false(shared_has_route(shared, &from, &other)); /* a port of ours can serve both */
     assert_false(shared_has_route(shared, &to, &from));
+    assert_true(shared_has_start(shared, &from));
+    assert_false(shared_has_start(shared, &to));
     shared_leave_route(shared, &from, &to);
     assert_true(shared_has_route(shared, &from, &to));
+    assert_true(shared_has_start(shared, &from));
     shared_leave_route(shared, &from, &to);
     assert_false(shared_has_route(shared, &from, &to));
+    assert_false(shared_has_start(shared, &from));
     other.family = 1;
     assert_false(shared_enter_route(shared, &from, &other));
     smx_shared_free(shared);

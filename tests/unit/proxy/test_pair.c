@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "proxy_fixture.h"
 
 /* ---- sessions ---- */
@@ -348,6 +349,26 @@ static void proxy_pair__dismissed_sessions_hear_421_between_two_messages(void **
     proxy_expect_empty(x);
 }
 
+/* A connection that is waited for lingers for CONNECTION_LINGER_MS. */
+static void proxy_pair__behind_quit_no_side_is_waited_for(void **state)
+{
+    proxy_fixture *x = *state;
+    client *up;
+    proxy_play(x);
+    client *c = proxy_greet(x, &up, "");
+    client_say(c, "QUIT");
+    upstream_expect(up, "QUIT");
+    client_say(up, "221 bye");
+    client_expect(c, "221 bye");
+    uint64_t began = clock_monotonic_ms();
+    proxy_expect_empty(x);
+    assert_true(clock_monotonic_ms() - began < CONNECTION_LINGER_MS - 1000);
+    client_expect_end(c);
+    client_expect_end(up);
+    client_close(c);
+    client_close(up);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,6 +387,7 @@ int main(void)
         PROXY_TEST(proxy_pair__a_client_that_dies_while_it_waits_ends_the_server_s_connection),
         PROXY_TEST(proxy_pair__shutdown_says_421_to_the_idle_and_waits_for_the_busy),
         PROXY_TEST(proxy_pair__dismissed_sessions_hear_421_between_two_messages),
+        PROXY_TEST(proxy_pair__behind_quit_no_side_is_waited_for),
     };
     return cmocka_run_group_tests_name("proxy/pair", tests, NULL, NULL);
 }
