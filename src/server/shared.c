@@ -59,7 +59,6 @@ void smx_shared_free(smx_shared *shared)
     smx_budget_free(shared->budget);
     map_free(&shared->clients);
     map_free(&shared->routes);
-    map_free(&shared->starts);
     (void)pthread_mutex_destroy(&shared->mutex);
     free(shared);
 }
@@ -163,50 +162,36 @@ static smx_slice route_key(const smx_address *from, const smx_address *to, route
     return slice_of(text->octets, len + append_end(text->octets + len, to));
 }
 
-/* Our end, which a route's key begins with. */
-static smx_slice start_of(smx_slice key)
-{
-    return slice_to(key, key.len / 2);
-}
-
 bool shared_enter_route(smx_shared *shared, const smx_address *from, const smx_address *to)
 {
     route_text text;
     smx_slice key = route_key(from, to, &text);
     if (key.len == 0 || !count_up(shared, &shared->routes, key, UINTPTR_MAX))
         return false;
-    if (count_up(shared, &shared->starts, start_of(key), UINTPTR_MAX))
-        return true;
-    count_down(shared, &shared->routes, key);
-    return false;
+    shared->starts[from->port]++;
+    return true;
 }
 
 void shared_leave_route(smx_shared *shared, const smx_address *from, const smx_address *to)
 {
     route_text text;
-    smx_slice key = route_key(from, to, &text);
-    count_down(shared, &shared->routes, key);
-    count_down(shared, &shared->starts, start_of(key));
+    count_down(shared, &shared->routes, route_key(from, to, &text));
+    shared->starts[from->port]--;
 }
 
-static bool is_counted(smx_shared *shared, const map *counts, smx_slice key)
+bool shared_has_start(const smx_shared *shared, const smx_address *from)
 {
-    if (key.len == 0)
-        return false;
-    (void)pthread_mutex_lock(&shared->mutex);
-    bool is = map_get(counts, key) != NULL;
-    (void)pthread_mutex_unlock(&shared->mutex);
-    return is;
-}
-
-bool shared_has_start(smx_shared *shared, const smx_address *from)
-{
-    route_text text;
-    return is_counted(shared, &shared->starts, start_of(route_key(from, from, &text)));
+    return shared->starts[from->port] > 0;
 }
 
 bool shared_has_route(smx_shared *shared, const smx_address *from, const smx_address *to)
 {
     route_text text;
-    return is_counted(shared, &shared->routes, route_key(from, to, &text));
+    smx_slice key = route_key(from, to, &text);
+    if (key.len == 0)
+        return false;
+    (void)pthread_mutex_lock(&shared->mutex);
+    bool has = map_get(&shared->routes, key) != NULL;
+    (void)pthread_mutex_unlock(&shared->mutex);
+    return has;
 }

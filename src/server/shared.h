@@ -20,7 +20,7 @@ struct smx_shared {
     uint64_t connections;
     map clients; /* address to the number of its connections */
     map routes;  /* of open connections of a proxy's to its upstreams: both ends; to their number */
-    map starts;  /* ... our ends alone */
+    _Atomic uint32_t starts[UINT16_MAX + 1]; /* ... how many there are from each port of ours */
 };
 
 /* The pool, started when first asked for; NULL when it cannot be. */
@@ -38,8 +38,8 @@ void shared_leave_client(smx_shared *shared, const smx_address *client);
 SMX_MUST_USE bool shared_enter_route(smx_shared *shared, const smx_address *from,
                                      const smx_address *to);
 void shared_leave_route(smx_shared *shared, const smx_address *from, const smx_address *to);
-/* Who comes from there may be a proxy of this process: it has a route that starts so. */
-SMX_MUST_USE bool shared_has_start(smx_shared *shared, const smx_address *from);
+/* Who comes from there may be a proxy of this process: a route starts at such a port. */
+SMX_MUST_USE bool shared_has_start(const smx_shared *shared, const smx_address *from);
 /* Who comes from there, and wanted to go there, is a proxy of this process. */
 SMX_MUST_USE bool shared_has_route(smx_shared *shared, const smx_address *from,
                                    const smx_address *to);
