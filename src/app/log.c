@@ -127,7 +127,7 @@ static void gathering_grown(gathering *g, size_t before, bool is_urgent)
     if (is_urgent)
         gathering_flush(g, buffer_length(&g->lines));
     else
-        loop_at_turn_end_first(g->loop, &g->turn_end);
+        loop_at_turn_end(g->loop, &g->turn_end);
 }
 
 void log_gather(log_sink *log, smx_loop *loop)

@@ -22,8 +22,8 @@ void log_free(log_sink *log);
 void log_configure(log_sink *log, const log_options *options);
 
 /* From now on lines of the calling thread, which runs `loop`, leave together, as many as a pipe takes
- * whole: at the end of the loop's turn before anything else, so that what a client is told is in the log
- * already, and at once with one that is a warning or worse. Without memory they leave one by one. */
+ * whole: at the end of the loop's turn, and at once with one that is a warning or worse. Without memory
+ * they leave one by one. */
 void log_gather(log_sink *log, smx_loop *loop);
 /* Writes what is gathered. On the same thread, before the loop is freed. */
 void log_gather_end(log_sink *log);

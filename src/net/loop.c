@@ -82,12 +82,6 @@ void loop_at_turn_end(smx_loop *loop, loop_turn_end *work)
         list_append(&loop->turn_end, &work->node);
 }
 
-void loop_at_turn_end_first(smx_loop *loop, loop_turn_end *work)
-{
-    if (work->node.owner == NULL)
-        list_prepend(&loop->turn_end, &work->node);
-}
-
 void loop_cancel_turn_end(loop_turn_end *work)
 {
     list_remove(&work->node);

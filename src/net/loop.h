@@ -47,8 +47,6 @@ typedef struct loop_turn_end {
     void (*fn)(struct loop_turn_end *self);
 } loop_turn_end;
 void loop_at_turn_end(smx_loop *loop, loop_turn_end *work);
-/* The same, before all that waits already. */
-void loop_at_turn_end_first(smx_loop *loop, loop_turn_end *work);
 void loop_cancel_turn_end(loop_turn_end *work);
 
 #endif

@@ -12,11 +12,13 @@ static const uint8_t address_mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 
 static void address_write_ipv4(writer *w, const uint8_t octets[4])
 {
-    for (size_t i = 0; i < 4; i++) {
-        if (i > 0)
-            writer_char(w, '.');
-        writer_number(w, octets[i]);
+    char text[sizeof("255.255.255.255")];
+    char *at = digits_decimal(text, octets[0]);
+    for (size_t i = 1; i < 4; i++) {
+        *at++ = '.';
+        at = digits_decimal(at, octets[i]);
     }
+    writer_slice(w, slice_of(text, (size_t)(at - text)));
 }
 
 static unsigned address_group(const smx_address *address, size_t index)

@@ -205,28 +205,30 @@ static void app_log_gather__lines_of_other_threads_leave_at_once(void **state)
     gathered_free(&g);
 }
 
-/* What waits for the turn's end already, as replies do. */
-typedef struct reply {
+/* As the results of upstreams are told. */
+typedef struct result {
     loop_turn_end turn_end;
-    gathered *g;
-    char events[256];
-} reply;
+    const gathered *g;
+    const char *event;
+} result;
 
 static void on_turn_end(loop_turn_end *self)
 {
-    reply *r = list_member(self, reply, turn_end);
-    (void)events_in(next_write(r->g), r->events);
+    const result *r = list_member(self, result, turn_end);
+    log_a(r->g, SMX_LOG_INFO, r->event, 1);
 }
 
-static void app_log_gather__lines_leave_before_replies(void **state)
+static void app_log_gather__lines_of_the_turn_s_end_are_one_write_too(void **state)
 {
     (void)state;
+    char events[256];
     gathered g = gathered_on(O_DIRECT);
-    reply r = {.turn_end = {.fn = on_turn_end}, .g = &g};
-    loop_at_turn_end(g.loop, &r.turn_end);
-    log_a(&g, SMX_LOG_INFO, "message", 1);
+    result one = {{.fn = on_turn_end}, &g, "one"};
+    result two = {{.fn = on_turn_end}, &g, "two"};
+    loop_at_turn_end(g.loop, &one.turn_end);
+    loop_at_turn_end(g.loop, &two.turn_end);
     turn(&g);
-    assert_string_equal(r.events, "message ");
+    assert_string_equal(events_in(next_write(&g), events), "one two ");
     gathered_free(&g);
 }
 
@@ -240,7 +242,7 @@ int main(void)
         cmocka_unit_test(app_log_gather__the_end_writes_what_is_left),
         cmocka_unit_test(app_log_gather__a_pipe_without_room_for_all_takes_some),
         cmocka_unit_test(app_log_gather__lines_of_other_threads_leave_at_once),
-        cmocka_unit_test(app_log_gather__lines_leave_before_replies),
+        cmocka_unit_test(app_log_gather__lines_of_the_turn_s_end_are_one_write_too),
     };
     return cmocka_run_group_tests_name("app_log_gather", tests, NULL, NULL);
 }
