@@ -1,7 +1,8 @@
 /* A load client for the benchmark, on libsmx's client: messages of one size over a number of
  * sessions, with AUTH and TLS where wanted, and the time of each message.
  *
- * Usage: load HOST PORT SESSIONS MESSAGES SIZE [keep] [user=U pass=P] [tls=starttls|implicit ca=F]
+ * Usage: load HOST PORT SESSIONS MESSAGES SIZE [keep] [user=U pass=P [auth=PLAIN]]
+ *             [tls=starttls|implicit ca=F]
  * `keep` keeps connections; without it there is one message per connection. Prints one line:
  * seconds, messages, failures, and the latency of a message in microseconds: p50 p99 p99.9 max. */
 #include <stdio.h>
@@ -141,6 +142,8 @@ static void load_read_option(load *l, const char *option)
         l->options.user = value + 1;
     else if (slice_equal(name, SMX_SLICE("pass")))
         l->options.password = value + 1;
+    else if (slice_equal(name, SMX_SLICE("auth")))
+        l->options.mechanism = value + 1;
     else if (slice_equal(name, SMX_SLICE("tls")))
         l->options.tls = value[1] == 'i' ? SMX_TLS_IMPLICIT : SMX_TLS_REQUIRED;
     else if (slice_equal(name, SMX_SLICE("ca"))) {
