@@ -59,8 +59,8 @@ SMX_API SMX_MUST_USE int smx_message_append(smx_message *message, smx_slice octe
 SMX_API uint64_t smx_message_size(const smx_message *message);
 
 /* Octets from `offset` on: a slice of the memory, which lives as the message, or of `scratch`, into
- * which the file is read. An empty slice at the end. SMX_E_IO. Once the message is whole, any
- * thread. */
+ * which the file is read. An empty slice at the end. SMX_E_IO; SMX_E_INVALID if there is a file
+ * to be read and `capacity` is 0. Once the message is whole, any thread. */
 SMX_API SMX_MUST_USE int smx_message_read(const smx_message *message, uint64_t offset,
                                           char *scratch, size_t capacity, smx_slice *octets);
 
@@ -68,6 +68,10 @@ SMX_API SMX_MUST_USE int smx_message_read(const smx_message *message, uint64_t o
  * SMX_E_AGAIN while it is not whole, SMX_E_LIMIT when it is longer than SMX_HEADER_MAX.
  * `smx_message_end` says that no more octets come. */
 SMX_API void smx_message_end(smx_message *message);
+/* What the one who filled the whole message knows of it: bits of smx_body_trait. Such a message is sent
+ * without being looked at again: who promises too much lets bare newlines out. */
+SMX_API void smx_message_promise(smx_message *message, unsigned traits);
+SMX_API unsigned smx_message_traits(const smx_message *message);
 SMX_API SMX_MUST_USE int smx_message_header(const smx_message *message, smx_slice *header);
 /* Where the rest begins: at the empty line (its CRLF is part of the rest). */
 SMX_API uint64_t smx_message_body_offset(const smx_message *message);

@@ -303,6 +303,13 @@ enum smx_body_fault {
     SMX_FAULT_NUL = 4,
 };
 
+/* What is known of a body, so that it need not be looked at again; bits. */
+enum smx_body_trait {
+    SMX_BODY_CLEAN = 1,    /* only CRLF ends its lines; no bare CR, bare LF or NUL */
+    SMX_BODY_UNDOTTED = 2, /* it is made of whole lines, and none begins with a dot: DATA carries a
+                              clean body of this kind as it is */
+};
+
 /* Undoes dot-stuffing and finds the end of data, CRLF.CRLF and nothing else. Zero to begin. */
 typedef struct smx_dot_decoder {
     uint8_t state;

@@ -103,14 +103,14 @@ typedef enum smx_server_event_type {
     SMX_SERVER_DATA,    /* ticket: DATA, or the first BDAT (`verb`) of a transaction. Answer 354 to
                             have the body; any other reply refuses, for BDAT after its octets */
     SMX_SERVER_BODY,    /* `text`: octets of the body, without dot-stuffing, in order */
-    SMX_SERVER_EOM,     /* ticket: the body is whole; `size` is its length. LMTP: answer with
-                            smx_server_session_answer_each */
-    SMX_SERVER_RESET,   /* the transaction is over without a message being taken from it: RSET,
+    SMX_SERVER_EOM,   /* ticket: the body is whole; `size` is its length, `traits` what was seen of
+                            it. LMTP: answer with smx_server_session_answer_each */
+    SMX_SERVER_RESET, /* the transaction is over without a message being taken from it: RSET,
                             EHLO, a refused or faulty body, STARTTLS ...; `reason` says why. Follows
                             MAIL at most once. From here on the rest of a faulty body is
                             swallowed and answered by the session itself */
-    SMX_SERVER_VRFY,    /* ticket: `text` is the argument; `verb` VRFY or EXPN */
-    SMX_SERVER_CLOSE,   /* the last event: send the output that is left and close */
+    SMX_SERVER_VRFY,  /* ticket: `text` is the argument; `verb` VRFY or EXPN */
+    SMX_SERVER_CLOSE, /* the last event: send the output that is left and close */
 } smx_server_event_type;
 
 typedef enum smx_reset_reason {
@@ -145,6 +145,7 @@ typedef struct smx_server_event {
     const smx_rcpt *rcpt;
     const smx_xclient *xclient;
     uint64_t size;
+    unsigned traits; /* bits of smx_body_trait */
     smx_reset_reason reset_reason;
     smx_close_reason close_reason;
 } smx_server_event;
@@ -377,6 +378,14 @@ SMX_API SMX_MUST_USE int smx_client_session_proceed(smx_client_session *session,
 SMX_API SMX_MUST_USE int smx_client_session_body(smx_client_session *session, uint64_t now,
                                                  smx_slice in, size_t *used, smx_slice *pieces,
                                                  size_t capacity, size_t *count);
+/* What is handed in from here on is the rest of the body, and known to be so (bits of
+ * smx_body_trait). True if it goes as it is: smx_client_session_body then gives it back as one piece, and
+ * takes octets that could not be sent once more. False: it works as before, with less to look for. */
+SMX_API bool smx_client_session_trust(smx_client_session *session, unsigned traits);
+/* The octets that smx_client_session_body_end will add to the output behind a body that goes as it is,
+ * so that they can leave in one write with it. That cannot fail then. SMX_E_NOMEM. */
+SMX_API SMX_MUST_USE int smx_client_session_body_end_octets(smx_client_session *session,
+                                                            smx_slice *end);
 /* The owner has no more octets yet and all before have left: no time runs until the next call. */
 SMX_API void smx_client_session_body_wait(smx_client_session *session);
 /* The body is whole: the final dot (or BDAT 0 LAST) goes to the output. */

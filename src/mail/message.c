@@ -30,6 +30,7 @@ struct smx_message {
     char *tail; /* NULL as long as there is no file */
     size_t tail_len;
     header_scan scan;
+    unsigned traits;
     bool ended;
     bool has_temp_dir;
     char temp_dir[];
@@ -228,6 +229,17 @@ int smx_message_read(const smx_message *message, uint64_t offset, char *scratch,
 void smx_message_end(smx_message *message)
 {
     message->ended = true;
+}
+
+void smx_message_promise(smx_message *message, unsigned traits)
+{
+    assert(message->ended);
+    message->traits = traits;
+}
+
+unsigned smx_message_traits(const smx_message *message)
+{
+    return message->traits;
 }
 
 int smx_message_header(const smx_message *message, smx_slice *header)

@@ -295,23 +295,45 @@ int connection_queue(connection *c, smx_slice octets)
     return error;
 }
 
-int connection_send(connection *c, const smx_slice *pieces, size_t count, size_t *taken)
+/* Sends, and queues up to `most` octets: *all says whether that was all of them. */
+static int connection_send_some(connection *c, const smx_slice *pieces, size_t count, size_t most,
+                                size_t *taken, bool *all)
 {
-    size_t all = 0;
+    size_t length = 0;
     size_t sent = 0;
     int error = connection_can_send(c);
     for (size_t i = 0; i < count; i++)
-        all += pieces[i].len;
+        length += pieces[i].len;
     if (error == 0)
-        error = c->transport->send(c, pieces, count, &sent);
+        error = c->transport->send(c, pieces, count, most, &sent);
     if (error == 0 && c->write_error != 0)
         error = SMX_E_CLOSED;
     if (error != 0)
         return error;
-    if (sent < all)
-        connection_want_drained(c);
     *taken = sent;
+    *all = sent == length;
     return 0;
+}
+
+int connection_send(connection *c, const smx_slice *pieces, size_t count, size_t *taken)
+{
+    bool all = false;
+    int error = connection_send_some(c, pieces, count, CONNECTION_HIGH, taken, &all);
+    if (error == 0 && !all)
+        connection_want_drained(c);
+    return error;
+}
+
+/* In TLS the copy is the encrypted one, which is needed anyway. */
+int connection_send_in_place(connection *c, const smx_slice *pieces, size_t count, size_t *taken)
+{
+    bool all = false;
+    if (c->tls != NULL)
+        return connection_send(c, pieces, count, taken);
+    int error = connection_send_some(c, pieces, count, CONNECTION_FEW, taken, &all);
+    if (error == 0 && !all)
+        c->want_drained = true; /* by the end of the write that is under way */
+    return error;
 }
 
 void connection_want_drained(connection *c)

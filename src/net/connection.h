@@ -76,6 +76,11 @@ SMX_MUST_USE int connection_queue(connection *c, smx_slice octets);
 SMX_MUST_USE int connection_send(connection *c, const smx_slice *pieces, size_t count,
                                  size_t *taken);
 
+/* The same for octets that lie where they are until they are sent, a message's: of what the socket
+ * does not take at once no more than few are copied, whose leaving calls `drained`. */
+SMX_MUST_USE int connection_send_in_place(connection *c, const smx_slice *pieces, size_t count,
+                                          size_t *taken);
+
 /* `drained` is to be called as after a connection_send that took less than all. */
 void connection_want_drained(connection *c);
 

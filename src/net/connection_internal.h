@@ -28,7 +28,8 @@ typedef struct connection_transport {
     /* The owner can take more again: gives it what is held back below the kept octets. */
     void (*more)(connection *c);
     int (*queue)(connection *c, smx_slice octets);
-    int (*send)(connection *c, const smx_slice *pieces, size_t count, size_t *taken);
+    /* Queues at most `most` octets of what the socket does not take at once. */
+    int (*send)(connection *c, const smx_slice *pieces, size_t count, size_t most, size_t *taken);
     /* Moves what is queued here to the socket's queue. */
     void (*flush)(connection *c);
     /* The same, and the last words of this transport behind it. */
@@ -55,6 +56,9 @@ enum {
     CONNECTION_TELL_DATA = 16, /* kept octets are offered again */
     CONNECTION_TELL_MORE = 32, /* the transport may go on */
 };
+
+/* Octets that are copied of what lies elsewhere: they fit a small block. */
+enum { CONNECTION_FEW = LOOP_SMALL_BLOCK - sizeof(octet_block) };
 
 struct connection {
     union {

@@ -15,11 +15,12 @@ static bool is_all(const smx_slice *pieces, size_t count, size_t octets)
 }
 
 /* What the socket does not take at once is copied to the queue, as far as that may grow. */
-static int plain_send(connection *c, const smx_slice *pieces, size_t count, size_t *taken)
+static int plain_send(connection *c, const smx_slice *pieces, size_t count, size_t most,
+                      size_t *taken)
 {
     int error = 0;
     *taken = 0;
-    if (connection_socket_queued(c) >= CONNECTION_HIGH)
+    if (connection_socket_queued(c) >= most)
         return 0;
     connection_socket_try(c, pieces, count, taken);
     size_t skip = *taken;
@@ -30,7 +31,7 @@ static int plain_send(connection *c, const smx_slice *pieces, size_t count, size
         smx_slice piece = slice_from(pieces[i], from);
         skip -= from;
         size_t queued = connection_socket_queued(c);
-        size_t room = queued < CONNECTION_HIGH ? CONNECTION_HIGH - queued : 0;
+        size_t room = queued < most ? most - queued : 0;
         if (piece.len > room)
             piece = slice_to(piece, room);
         error = octet_queue_append(&c->out, c->loop, piece);

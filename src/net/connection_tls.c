@@ -236,13 +236,14 @@ static int tls_send_piece(connection *c, smx_slice piece)
     return c->write_error == 0 && tls_encrypt(c, piece) ? 0 : SMX_E_CLOSED;
 }
 
-static int tls_send(connection *c, const smx_slice *pieces, size_t count, size_t *taken)
+static int tls_send(connection *c, const smx_slice *pieces, size_t count, size_t most,
+                    size_t *taken)
 {
     int error = 0;
     *taken = 0;
     for (size_t i = 0; i < count && error == 0; i++) {
         smx_slice rest = pieces[i];
-        while (rest.len > 0 && error == 0 && connection_queued(c) < CONNECTION_HIGH) {
+        while (rest.len > 0 && error == 0 && connection_queued(c) < most) {
             smx_slice piece = slice_to(rest, rest.len < TLS_RECORD ? rest.len : TLS_RECORD);
             error = tls_send_piece(c, piece);
             if (error == 0)

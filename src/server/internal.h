@@ -72,6 +72,8 @@ struct smx_transaction {
     bool judged;       /* its end was acted on */
     bool discard;      /* 250, and nothing else */
     smx_reply refusal; /* code 0: none; for the end of the data */
+    uint64_t arrived;  /* octets of the body, as the client sent it */
+    unsigned traits;   /* ... and what is known of them */
 
     /* The chain. */
     void *value; /* the program's own */
@@ -180,8 +182,8 @@ void peer_decided(peer *p, smx_hook_phase phase, const smx_verdict *verdict,
 /* ---- peer_body.c ---- */
 
 void peer_body(peer *p, smx_slice octets);
-/* EOM was given by the machine. */
-void peer_body_end(peer *p);
+/* EOM was given by the machine: of how many octets, with which traits. */
+void peer_body_end(peer *p, uint64_t size, unsigned traits);
 /* Goes on with what waited for a hook. */
 void peer_body_go_on(peer *p);
 /* The verdicts of HEADER and BODY. */

@@ -117,8 +117,10 @@ void peer_body(peer *p, smx_slice octets)
     peer_body_go_on(p);
 }
 
-void peer_body_end(peer *p)
+void peer_body_end(peer *p, uint64_t size, unsigned traits)
 {
+    p->transaction->arrived = size;
+    p->transaction->traits = traits;
     p->transaction->draft.ended = true;
     peer_body_go_on(p);
 }
@@ -182,13 +184,22 @@ static void body_ask_eom(peer *p)
         peer_ask(p, SMX_HOOK_EOM, header);
 }
 
+/* What is known of the client's octets holds for the message if a hook has put no others in. */
+static void body_end_message(const smx_transaction *tx)
+{
+    smx_message *message = tx->draft.message;
+    smx_message_end(message);
+    if (!tx->draft.body_changed && smx_message_size(message) == tx->arrived)
+        smx_message_promise(message, tx->traits);
+}
+
 /* The message is whole. Hooks of HEADER are asked here where there is no body behind the section. */
 static void body_take_end(peer *p)
 {
     smx_transaction *tx = p->transaction;
     const smx_verdict go_on = {.kind = SMX_CONTINUE};
     if (!body_is_dropped(tx)) {
-        smx_message_end(tx->draft.message);
+        body_end_message(tx);
         if (!tx->draft.header_told && peer_hooks_want(p, SMX_HOOK_HEADER)) {
             body_ask_header(p);
             return;

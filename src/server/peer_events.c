@@ -208,9 +208,8 @@ static void event_body(peer *p, const smx_server_event *event)
 
 static void event_eom(peer *p, const smx_server_event *event)
 {
-    (void)event;
     front_count(&p->listener->entrance, transactions);
-    peer_body_end(p);
+    peer_body_end(p, event->size, event->traits);
 }
 
 static void event_reset(peer *p, const smx_server_event *event)

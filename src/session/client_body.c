@@ -1,7 +1,8 @@
 /* The body of a message, by DATA or by BDAT (RFC 3030), and the final reply.
  *
  * Nothing is copied: the pieces are slices of what the owner handed in. A body with a bare CR, a
- * bare LF or a NUL ends the session either way (DESIGN 4.13, ATTACKS 4), without a dot. */
+ * bare LF or a NUL ends the session either way (DESIGN 4.13, ATTACKS 4), without a dot. One that is
+ * known to have none, and where DATA carries it no line that begins with a dot, is not looked at. */
 #include <stdio.h>
 
 #include "session/client_machine.h"
@@ -32,7 +33,8 @@ static int client_chunk(smx_client_session *s, smx_slice in, size_t *used, smx_s
     if (in.len > 0 && capacity < 2)
         return SMX_E_INVALID;
     if (in.len > 0) {
-        smx_newline_check_feed(&t->newlines, in);
+        if (!t->trusted)
+            smx_newline_check_feed(&t->newlines, in);
         if (t->newlines.faults != 0)
             return client_fault(s);
         int len = snprintf(t->chunk_header, sizeof t->chunk_header, "BDAT %zu\r\n", in.len);
@@ -65,6 +67,19 @@ static int client_stuff(smx_client_session *s, smx_slice in, size_t *used, smx_s
     return 0;
 }
 
+/* By DATA, octets that need no dots. */
+static int client_pass(smx_slice in, size_t *used, smx_slice *pieces, size_t capacity,
+                       size_t *count)
+{
+    if (in.len > 0 && capacity == 0)
+        return SMX_E_INVALID;
+    if (in.len > 0)
+        pieces[0] = in;
+    *used = in.len;
+    *count = in.len > 0;
+    return 0;
+}
+
 int smx_client_session_body(smx_client_session *s, uint64_t now, smx_slice in, size_t *used,
                             smx_slice *pieces, size_t capacity, size_t *count)
 {
@@ -74,7 +89,32 @@ int smx_client_session_body(smx_client_session *s, uint64_t now, smx_slice in, s
     session_client_enter(s, CLIENT_STATE_BODY);
     if (s->transaction.chunking)
         return client_chunk(s, in, used, pieces, capacity, count);
+    if (s->transaction.trusted)
+        return client_pass(in, used, pieces, capacity, count);
     return client_stuff(s, in, used, pieces, capacity, count);
+}
+
+/* Before the first octet, and wherever a line may begin: not within one, nor behind a CR. */
+static bool client_is_at_line(const client_transaction *t)
+{
+    return t->chunking ? !t->newlines.after_cr : t->dots.state == 0;
+}
+
+bool smx_client_session_trust(smx_client_session *s, unsigned traits)
+{
+    client_transaction *t = &s->transaction;
+    unsigned needed =
+        t->chunking ? SMX_BODY_CLEAN : (unsigned)SMX_BODY_CLEAN | (unsigned)SMX_BODY_UNDOTTED;
+    t->trusted = (traits & needed) == needed && client_is_at_line(t);
+    return t->trusted && !t->chunking;
+}
+
+int smx_client_session_body_end_octets(smx_client_session *s, smx_slice *end)
+{
+    int error = buffer_reserve(&s->output, sizeof "\r\n.\r\n");
+    if (error == 0)
+        *end = SMX_SLICE(".\r\n");
+    return error;
 }
 
 void smx_client_session_body_wait(smx_client_session *s)

@@ -43,6 +43,7 @@ typedef struct client_transaction {
     size_t final_index; /* LMTP: the recipient that the next final reply is for */
     smx_dot_encoder dots;
     smx_newline_check newlines;
+    bool trusted; /* the rest of the body needs neither */
     char chunk_header[32];
 } client_transaction;
 

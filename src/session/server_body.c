@@ -214,9 +214,28 @@ SERVER_ANSWERED(eom)
     session_server_end_body(s, reply, 1);
 }
 
+/* A chunk may end within a line; nothing was looked for where BINARYMIME may have anything. */
+static unsigned chunk_traits(const smx_server_session *s)
+{
+    if (s->transaction.binary || s->body.check.faults != 0)
+        return 0;
+    return SMX_BODY_CLEAN;
+}
+
+/* What had to be made right is not what was looked at. */
+static unsigned body_traits(const smx_server_session *s)
+{
+    if (s->transaction.chunking)
+        return chunk_traits(s);
+    if (s->body.decoder.faults != 0)
+        return 0;
+    return SMX_BODY_CLEAN | (s->body.decoder.dotted ? 0U : (unsigned)SMX_BODY_UNDOTTED);
+}
+
 static void give_eom(smx_server_session *s, smx_server_event *event)
 {
     event->size = s->body.size;
+    event->traits = body_traits(s);
     session_server_ask(s, event, SMX_SERVER_EOM, session_server_answered_eom);
     s->transaction.given = false;
     s->transaction.chunking = false;
