@@ -53,7 +53,8 @@ SMX_API void smx_message_free(smx_message *message);
 /* Takes one more reference. Any thread. */
 SMX_API smx_message *smx_message_share(smx_message *message);
 
-/* Adds octets at the end. SMX_E_NOMEM, SMX_E_LIMIT (the budget: 452 4.3.1), SMX_E_IO (the file). */
+/* Adds octets at the end. SMX_E_NOMEM, SMX_E_LIMIT (the budget, or the disk: 452 4.3.1), SMX_E_IO (the
+ * file). */
 SMX_API SMX_MUST_USE int smx_message_append(smx_message *message, smx_slice octets);
 
 SMX_API uint64_t smx_message_size(const smx_message *message);

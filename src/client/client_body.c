@@ -29,6 +29,22 @@ bool client_body_waits(const smx_client *client)
            client->position == body_size(client);
 }
 
+/* The file's octets, which stay until all of them have left. */
+static int body_read_block(smx_client *client, uint64_t offset, smx_slice *octets)
+{
+    if (client->block == NULL)
+        client->block = loop_block_take(client->loop);
+    if (client->block == NULL)
+        return SMX_E_NOMEM;
+    int error =
+        smx_message_read(client->submission.message, offset, client->block, LOOP_BLOCK, octets);
+    if (error != 0)
+        return error;
+    client->block_from = offset;
+    client->block_length = octets->len;
+    return 0;
+}
+
 static int body_next(smx_client *client, smx_slice *octets)
 {
     const smx_submission *s = &client->submission;
@@ -37,14 +53,13 @@ static int body_next(smx_client *client, smx_slice *octets)
         return 0;
     }
     uint64_t offset = s->body_offset + (client->position - s->header.len);
-    int error = smx_message_read(s->message, offset, client->block,
-                                 client->block == NULL ? 0 : LOOP_BLOCK, octets);
-    if (error != SMX_E_INVALID)
-        return error;
-    client->block = loop_block_take(client->loop); /* only a file needs it */
-    if (client->block == NULL)
-        return SMX_E_NOMEM;
-    return smx_message_read(s->message, offset, client->block, LOOP_BLOCK, octets);
+    if (offset >= client->block_from && offset - client->block_from < client->block_length) {
+        size_t before = (size_t)(offset - client->block_from);
+        *octets = slice_of(client->block + before, client->block_length - before);
+        return 0;
+    }
+    int error = smx_message_read(s->message, offset, NULL, 0, octets);
+    return error == SMX_E_INVALID ? body_read_block(client, offset, octets) : error;
 }
 
 /* What leaves in one step: pieces that the machine has made, and then, of a message that may go as it
@@ -173,6 +188,7 @@ static void body_give_block(smx_client *client)
     if (client->block != NULL)
         loop_block_give(client->loop, client->block);
     client->block = NULL;
+    client->block_length = 0;
 }
 
 void client_body_end(smx_client *client)

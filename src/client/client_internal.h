@@ -39,7 +39,9 @@ struct smx_client {
     uint64_t position;  /* octets of header and message handed on */
     bool as_it_is;      /* the message behind the header section goes octet for octet */
     size_t end_taken;   /* octets of the final dot that left with the body */
-    char *block;        /* the file's octets, while the body is sent */
+    char *block;        /* the file's octets, while the body is sent: */
+    uint64_t block_from;
+    size_t block_length;
     arena arena;        /* the transaction's: replies and their texts */
     smx_reply *replies; /* one for each recipient */
     size_t replies_capacity;

@@ -38,6 +38,7 @@ void client_result_begin(smx_client *client)
     client->position = 0;
     client->as_it_is = false;
     client->end_taken = 0;
+    client->block_length = 0;
     client->detail[0] = '\0';
     client->outcome = (smx_client_result){
         .outcome = SMX_OUTCOME_FAILED,

@@ -1,5 +1,7 @@
 /* A message's octets: the first SMX_MESSAGE_MEMORY in memory, those behind in an unlinked file, and
- * between file and end a short tail in memory, so that small pieces do not each cost a write.
+ * between file and end a short tail in memory, so that small pieces do not each cost a write. A message
+ * that is used again keeps its file: writing over pages that are there costs a fifth of new ones.
+ * Nothing is read beyond what was written since.
  * Counted references; the last owner frees memory and file. Memory is counted on the budget by what
  * is allocated, and given back to the octet. One thread appends; once the message is whole, any
  * number of threads read. */
@@ -15,8 +17,9 @@
 #include "mail/spill.h"
 
 enum {
-    MESSAGE_FIRST = 4096, /* octets of the first allocation; it doubles from there */
-    MESSAGE_TAIL = 16384, /* octets that wait for their write */
+    MESSAGE_FIRST = 4096,        /* octets of the first allocation; it doubles from there */
+    MESSAGE_TAIL = 16384,        /* octets that wait for their write */
+    MESSAGE_KEPT_FILE = 8388608, /* octets of a file that serves again */
 };
 
 struct smx_message {
@@ -27,7 +30,9 @@ struct smx_message {
     size_t memory_capacity;
     int file; /* -1: none yet */
     uint64_t file_len;
-    char *tail; /* NULL as long as there is no file */
+    uint64_t file_reach; /* where it ends, for all messages that used it */
+    bool file_failed;    /* it was not written: it serves no more */
+    char *tail;          /* NULL as long as there is no file */
     size_t tail_len;
     header_scan scan;
     unsigned traits;
@@ -57,9 +62,7 @@ void smx_message_free(smx_message *message)
 {
     if (message == NULL || atomic_fetch_sub(&message->references, 1) > 1)
         return;
-    budget_give(message->budget, message->memory_capacity);
-    if (message->tail != NULL)
-        budget_give(message->budget, MESSAGE_TAIL);
+    budget_give(message->budget, message_capacity(message));
     if (message->file >= 0)
         (void)close(message->file);
     free(message->memory);
@@ -69,27 +72,38 @@ void smx_message_free(smx_message *message)
 
 size_t message_capacity(const smx_message *message)
 {
-    return message->memory_capacity;
+    return message->memory_capacity + (message->tail == NULL ? 0 : (size_t)MESSAGE_TAIL);
+}
+
+bool message_has_file(const smx_message *message)
+{
+    return message->file >= 0;
 }
 
 bool message_empty(smx_message *message)
 {
-    if (message->file >= 0 || atomic_load(&message->references) > 1)
+    if (message->file_failed || message->file_reach > MESSAGE_KEPT_FILE ||
+        atomic_load(&message->references) > 1)
         return false;
-    budget_give(message->budget, message->memory_capacity);
+    budget_give(message->budget, message_capacity(message));
     message->memory_len = 0;
+    message->file_len = 0;
+    message->tail_len = 0;
     message->scan = (header_scan){0};
+    message->traits = 0;
     message->ended = false;
     return true;
 }
 
 void message_reuse(smx_message *message)
 {
-    if (budget_take(message->budget, message->memory_capacity) == 0)
+    if (budget_take(message->budget, message_capacity(message)) == 0)
         return;
     free(message->memory);
+    free(message->tail);
     message->memory = NULL;
     message->memory_capacity = 0;
+    message->tail = NULL;
 }
 
 smx_message *smx_message_share(smx_message *message)
@@ -139,15 +153,27 @@ static int message_open_tail(smx_message *m)
     return SMX_E_NOMEM;
 }
 
+/* Adds octets to the file, or fails and leaves its length. */
+static int message_write(smx_message *m, smx_slice octets)
+{
+    int error = spill_write(m->file, m->file_len, octets);
+    if (error != 0) {
+        m->file_failed = true;
+        return error;
+    }
+    m->file_len += octets.len;
+    if (m->file_len > m->file_reach)
+        m->file_reach = m->file_len;
+    return 0;
+}
+
 /* Brings the tail into the file. The octets are the same before and after. */
 static int message_flush_tail(smx_message *m)
 {
-    int error = spill_write(m->file, m->file_len, slice_of(m->tail, m->tail_len));
-    if (error != 0)
-        return error;
-    m->file_len += m->tail_len;
-    m->tail_len = 0;
-    return 0;
+    int error = message_write(m, slice_of(m->tail, m->tail_len));
+    if (error == 0)
+        m->tail_len = 0;
+    return error;
 }
 
 /* Adds octets behind those in memory: all or, on failure, none. */
@@ -160,12 +186,8 @@ static int message_spill(smx_message *m, smx_slice octets)
         error = message_flush_tail(m);
     if (error != 0)
         return error;
-    if (octets.len > MESSAGE_TAIL) {
-        error = spill_write(m->file, m->file_len, octets);
-        if (error == 0)
-            m->file_len += octets.len;
-        return error;
-    }
+    if (octets.len > MESSAGE_TAIL)
+        return message_write(m, octets);
     memcpy(m->tail + m->tail_len, octets.data, octets.len);
     m->tail_len += octets.len;
     return 0;

@@ -6,8 +6,9 @@
 
 /* Octets of its memory. */
 size_t message_capacity(const smx_message *message);
-/* Empties it; its memory stays, but is not counted on the budget any more. False: somebody shares it, or
- * it has a file, and nothing was done. */
+bool message_has_file(const smx_message *message);
+/* Empties it; its memory and its file stay, but are not counted on the budget any more. False: somebody
+ * shares it, or its file is too large to be kept or broken, and nothing was done. */
 bool message_empty(smx_message *message);
 /* An emptied one is in use again, as if it were new: its memory counts, or is freed where the budget has
  * no room. */

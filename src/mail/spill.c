@@ -42,6 +42,8 @@ int spill_write(int file, uint64_t offset, smx_slice octets)
         ssize_t written = pwrite(file, octets.data, octets.len, (off_t)offset);
         if (written < 0 && errno == EINTR)
             continue;
+        if (written < 0 && (errno == ENOSPC || errno == EDQUOT))
+            return SMX_E_LIMIT;
         if (written <= 0)
             return SMX_E_IO;
         offset += (uint64_t)written;

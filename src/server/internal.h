@@ -45,6 +45,7 @@ struct smx_server {
     pthread_mutex_t mutex; /* guards `waiting`, which only the loop's thread changes */
     map waiting;           /* ticket to the transaction whose reply is awaited */
     message_stock messages;
+    timer_entry trim; /* of what is in stock and not needed */
 
     uint32_t auth_delay_ms; /* before a failure is told, times the failures so far */
 };
@@ -119,6 +120,8 @@ struct peer {
 /* ---- server.c ---- */
 
 const smx_user *server_find_user(const smx_server *server, smx_slice name);
+/* A message that is done with, into stock. NULL is nothing. */
+void server_stock(smx_server *server, smx_message *message);
 
 /* ---- door.c: the way back onto the loop, which may be closed ---- */
 

@@ -18,8 +18,10 @@ static void body_refuse(smx_transaction *tx, const smx_reply *reply)
     draft_drop(&tx->draft);
 }
 
+/* What is only kept for later gives way. */
 static void body_failed(smx_transaction *tx, int error)
 {
+    message_stock_clear(&tx->server->messages);
     if (error == SMX_E_LIMIT)
         body_refuse(tx, PEER_REPLY(NO_ROOM));
     else

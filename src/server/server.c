@@ -6,7 +6,10 @@
 
 #include "server/internal.h"
 
-enum { AUTH_DELAY_MS = 1000 };
+enum {
+    AUTH_DELAY_MS = 1000,
+    TRIM_MS = 10000, /* messages in stock that nobody needs for so long are freed */
+};
 
 /* ---- beginning ---- */
 
@@ -24,6 +27,7 @@ static void server_destroy(smx_server *server)
 {
     while (server->transactions.first != NULL)
         transaction_free(list_member(server->transactions.first, smx_transaction, node));
+    timer_clear(&server->trim);
     message_stock_clear(&server->messages);
     front_clear(&server->front);
     door_close(server->door);
@@ -31,6 +35,27 @@ static void server_destroy(smx_server *server)
     map_free(&server->waiting);
     (void)pthread_mutex_destroy(&server->mutex);
     free(server);
+}
+
+/* A message is done with: what lies in stock is looked at from time to time. */
+static void server_watch_stock(smx_server *server)
+{
+    const front *f = &server->front;
+    timer_set(loop_timers(f->loop), &server->trim, loop_now(f->loop) + TRIM_MS);
+}
+
+static void server_on_trim(timer_entry *entry)
+{
+    smx_server *server = list_member(entry, smx_server, trim);
+    if (message_stock_trim(&server->messages))
+        server_watch_stock(server);
+}
+
+void server_stock(smx_server *server, smx_message *message)
+{
+    message_stock_give(&server->messages, message);
+    if (message != NULL && server->trim.node.owner == NULL)
+        server_watch_stock(server);
 }
 
 static void server_is_left(front *f)
@@ -68,6 +93,7 @@ int smx_server_new(smx_loop *loop, const smx_server_options *options, smx_server
         .log_arg = options->log_arg,
     };
     server->options = *options;
+    server->trim.fn = server_on_trim;
     server->auth_delay_ms = AUTH_DELAY_MS;
     (void)pthread_mutex_init(&server->mutex, NULL);
     (void)snprintf(server->banner, sizeof(server->banner), "ESMTP %s",

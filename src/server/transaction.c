@@ -38,7 +38,7 @@ smx_transaction *transaction_begin(peer *p, const smx_mail *mail)
 static void transaction_clear(smx_transaction *tx)
 {
     chain_forget(tx);
-    message_stock_give(&tx->server->messages, tx->draft.message);
+    server_stock(tx->server, tx->draft.message);
     tx->draft.message = NULL;
     draft_drop(&tx->draft);
 }

@@ -214,22 +214,16 @@ SERVER_ANSWERED(eom)
     session_server_end_body(s, reply, 1);
 }
 
-/* A chunk may end within a line; nothing was looked for where BINARYMIME may have anything. */
-static unsigned chunk_traits(const smx_server_session *s)
-{
-    if (s->transaction.binary || s->body.check.faults != 0)
-        return 0;
-    return SMX_BODY_CLEAN;
-}
-
-/* What had to be made right is not what was looked at. */
+/* What was seen of a body that was handed on as it came: what is made right is not what was looked at.
+ * Where BINARYMIME may have anything, nothing was looked for. */
 static unsigned body_traits(const smx_server_session *s)
 {
-    if (s->transaction.chunking)
-        return chunk_traits(s);
-    if (s->body.decoder.faults != 0)
+    const smx_newline_check *check = &s->body.check;
+    if (s->options.bare_newline != SMX_BARE_NEWLINE_REJECT || s->transaction.binary)
         return 0;
-    return SMX_BODY_CLEAN | (s->body.decoder.dotted ? 0U : (unsigned)SMX_BODY_UNDOTTED);
+    bool dotted =
+        s->transaction.chunking ? check->dotted || check->within_line : s->body.decoder.dotted;
+    return SMX_BODY_CLEAN | (dotted ? 0U : (unsigned)SMX_BODY_UNDOTTED);
 }
 
 static void give_eom(smx_server_session *s, smx_server_event *event)

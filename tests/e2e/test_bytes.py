@@ -33,6 +33,13 @@ def lines_of(rng, size, alphabet, longest):
     return bytes(out)
 
 
+def undotted(rng, size):
+    """Lines that go out as they came: dots stand anywhere but at their beginning."""
+    lines = [b"x" + bytes(rng.choices(b"ab .\xff", k=rng.randrange(200))) + b"\r\n" for _ in range(50)]
+    out = b"".join(rng.choices(lines, k=size // 100 + 2))[:size - 2]
+    return (out[:-1] if out.endswith(b"\r") else out) + b"\r\n"
+
+
 def generated():
     rng = random.Random(5321)
     plain, octets = b"abc .,-=+\t", bytes(set(range(1, 256)) - {10, 13})
@@ -49,6 +56,10 @@ def generated():
     # 256 KiB is where a message goes to a file.
     for i, size in enumerate((262_143, 262_144, 262_145, 300_000, MIB, 3 * MIB)):
         made.append((f"file-{size}", message(lines_of(rng, size, octets, 200), mark=f"f{i}")))
+    for i, size in enumerate((100, 4096, 16_384, 16_385, 65_536, 102_400, 262_144, 300_000, MIB - 9)):
+        made.append((f"undotted-{size}", message(undotted(rng, size), mark=f"u{i}")))
+    made.append(("undotted-5-mb", message(undotted(rng, 5 * MIB))))
+    made.append(("last-dot", message(undotted(rng, 400_000) + b".\r\n")))
     block = lines_of(rng, MIB, octets, 400)
     made.append(("5-mb", message(block * 5)))
     made.append(("20-mb", message(block * 20)))

@@ -429,11 +429,12 @@ static void assert_body_heard(const script *s, uint64_t body)
     assert_memory_equal(heard.data + heard.len - behind, ".\r\nQUIT\r\n", behind);
 }
 
-static void run_large_body(script *s, size_t size)
+static void run_large_body(script *s, size_t size, unsigned traits)
 {
     static const script_step steps[] = {
         GREET, ENVELOPE, {"DATA\r\n", "354 go\r\n"}, {"a\r\n.\r\n", "250 ok\r\n"}, QUIT, END};
     smx_message *message = message_of(size);
+    smx_message_promise(message, traits);
     s->submission.message = message;
     s->submission.header = SMX_SLICE("Subject: new\r\n");
     s->submission.body_offset = smx_message_body_offset(message);
@@ -443,6 +444,9 @@ static void run_large_body(script *s, size_t size)
     for (int i = 0; i < 20; i++)
         script_turn(s);
     assert_int_equal(s->results, 0);
+    if ((traits & SMX_BODY_UNDOTTED) !=
+        0) /* a block of the file, and one that waits for the socket */
+        assert_true(loop_blocks_taken(s->loop) <= 3);
     connection_pause(s->server, false);
     script_until(s, s->closed);
     assert_string_equal(s->calls, "r=r.");
@@ -454,7 +458,33 @@ static void run_large_body(script *s, size_t size)
 
 static void client__a_file_of_20_mib_goes_to_a_slow_reader_whole(void **state)
 {
-    run_large_body(*state, (size_t)20 << 20);
+    run_large_body(*state, (size_t)20 << 20, 0);
+}
+
+static const unsigned as_it_is = (unsigned)SMX_BODY_CLEAN | (unsigned)SMX_BODY_UNDOTTED;
+
+static void client__a_file_without_dots_goes_to_a_slow_reader_whole(void **state)
+{
+    run_large_body(*state, (size_t)20 << 20, as_it_is);
+}
+
+/* Header section, message and dot: all is there with the step that ends in the dot. */
+static void client__memory_without_dots_goes_as_it_is(void **state)
+{
+    script *s = *state;
+    static const script_step steps[] = {
+        GREET, ENVELOPE, {"DATA\r\n", "354 go\r\n"}, {"a\r\n.\r\n", "250 ok\r\n"}, QUIT, END};
+    smx_message *message = message_of(131072);
+    smx_message_promise(message, as_it_is);
+    s->submission.message = message;
+    s->submission.header = SMX_SLICE("Subject: new\r\n");
+    s->submission.body_offset = smx_message_body_offset(message);
+    script_run(s, steps);
+    assert_string_equal(s->calls, "r=r.");
+    assert_int_equal(s->result.outcome, SMX_OUTCOME_ACCEPTED);
+    assert_body_heard(s, smx_message_size(message) - s->submission.body_offset);
+    smx_message_free(message);
+    assert_int_equal(loop_blocks_taken(s->loop), 0);
 }
 
 static void client__a_header_beyond_a_block_is_sent_whole(void **state)
@@ -572,6 +602,8 @@ int main(void)
         CLIENT_TEST(client__a_noop_that_is_not_answered_closes),
         CLIENT_TEST(client__close_does_not_wait_for_noop),
         CLIENT_TEST(client__a_file_of_20_mib_goes_to_a_slow_reader_whole),
+        CLIENT_TEST(client__a_file_without_dots_goes_to_a_slow_reader_whole),
+        CLIENT_TEST(client__memory_without_dots_goes_as_it_is),
         CLIENT_TEST(client__a_header_beyond_a_block_is_sent_whole),
         CLIENT_TEST(client__chunks_without_pipelining_wait_for_their_replies),
         CLIENT_TEST(client__a_mebibyte_in_pipelined_chunks_is_whole),

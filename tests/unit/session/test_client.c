@@ -180,6 +180,55 @@ static smx_client_session *client_in_body(const char *offers, uint64_t size)
     return s;
 }
 
+static const unsigned as_it_is = (unsigned)SMX_BODY_CLEAN | (unsigned)SMX_BODY_UNDOTTED;
+
+/* What may go as it is comes back as one piece, as often as it is handed in, and only its dot is added. */
+static void session_client__trusted_body_is_one_piece(void **state)
+{
+    smx_client_session *s = client_in_body("250-mx.example\r\n250 PIPELINING\r\n", 0);
+    smx_slice body = SMX_SLICE("a\r\nb\r\n");
+    smx_slice pieces[2];
+    smx_slice end;
+    size_t used;
+    size_t count;
+    (void)state;
+    assert_false(smx_client_session_trust(s, SMX_BODY_CLEAN));
+    assert_false(smx_client_session_trust(s, SMX_BODY_UNDOTTED));
+    assert_int_equal(smx_client_session_body(s, 0, SMX_SLICE("X: y\r\n"), &used, pieces, 2, &count),
+                     0);
+    assert_true(smx_client_session_trust(s, as_it_is));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(smx_client_session_body(s, 0, body, &used, pieces, 1, &count), 0);
+        assert_int_equal(used, body.len);
+        assert_int_equal(count, 1);
+        assert_ptr_equal(pieces[0].data, body.data);
+        assert_int_equal(pieces[0].len, body.len);
+    }
+    assert_int_equal(smx_client_session_body_end_octets(s, &end), 0);
+    assert_int_equal(smx_client_session_output(s).len, 0);
+    assert_int_equal(smx_client_session_body_end(s, 0), 0);
+    assert_true(slice_equal(smx_client_session_output(s), end));
+    assert_true(slice_equal(end, SMX_SLICE(".\r\n")));
+    smx_client_session_free(s);
+}
+
+/* Within a line nobody knows what the next octets make of it. */
+static void session_client__no_trust_within_a_line(void **state)
+{
+    static const char *const begun[] = {"X: y", "X: y\r"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        smx_client_session *s = client_in_body("250 mx.example\r\n", 0);
+        smx_slice pieces[2];
+        size_t used;
+        size_t count;
+        assert_int_equal(
+            smx_client_session_body(s, 0, slice_of_text(begun[i]), &used, pieces, 2, &count), 0);
+        assert_false(smx_client_session_trust(s, as_it_is));
+        smx_client_session_free(s);
+    }
+}
+
 /* One piece a call: the body comes out the same. */
 static void session_client__body_with_room_for_one_piece(void **state)
 {
@@ -347,6 +396,8 @@ int main(void)
         cmocka_unit_test(session_client__octets_behind_the_220_fail_at_once),
         cmocka_unit_test(session_client__offers_are_forgotten_with_the_220),
         cmocka_unit_test(session_client__time_does_not_wrap),
+        cmocka_unit_test(session_client__trusted_body_is_one_piece),
+        cmocka_unit_test(session_client__no_trust_within_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

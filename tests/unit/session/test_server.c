@@ -13,6 +13,7 @@ typedef struct fixture {
     uint64_t tickets;
     smx_server_session *session;
     smx_server_event event;
+    smx_bare_newline bare_newline;
 } fixture;
 
 static const smx_reply yes = {250, {2, 0, 0}, {"yes", 3}};
@@ -27,6 +28,7 @@ static void open_session(fixture *f, bool lmtp)
         .auth_clear = SMX_SLICE("PLAIN"),
         .lmtp = lmtp,
         .tickets = &f->tickets,
+        .bare_newline = f->bare_newline,
     };
     assert_int_equal(smx_server_session_new(&options, 5, &f->session), 0);
 }
@@ -185,6 +187,55 @@ static void session_server__a_421_among_lmtp_replies_closes(void **state)
     end(&f);
 }
 
+/* What a body is known to be at its end. */
+static unsigned traits_of(const char *command_of_body, const char *octets,
+                          smx_bare_newline bare_newline)
+{
+    fixture f = {.tickets = 40, .bare_newline = bare_newline};
+    open_session(&f, false);
+    command(&f, "", &(smx_reply){.code = 220});
+    command(&f, "EHLO client.example\r\n", &yes);
+    command(&f, "MAIL FROM:<a@b.example>\r\n", &yes);
+    command(&f, "RCPT TO:<c@d.example>\r\n", &yes);
+    assert_int_equal(feed(&f, command_of_body), SMX_SERVER_DATA);
+    assert_int_equal(answer(&f, &go_on), 0);
+    smx_slice in = slice_of_text(octets);
+    do
+        in = slice_from(in, smx_server_session_feed(f.session, 5, in, &f.event));
+    while (f.event.type == SMX_SERVER_BODY || (f.event.type == SMX_SERVER_NONE && in.len > 0));
+    assert_int_equal(f.event.type, SMX_SERVER_EOM);
+    unsigned traits = f.event.traits;
+    end(&f);
+    return traits;
+}
+
+static void session_server__traits_of_a_body_promise_what_was_seen(void **state)
+{
+    static const unsigned clean = SMX_BODY_CLEAN;
+    static const unsigned both = (unsigned)SMX_BODY_CLEAN | (unsigned)SMX_BODY_UNDOTTED;
+    static const struct {
+        const char *command;
+        const char *octets;
+        unsigned traits;
+    } cases[] = {
+        {"DATA\r\n", "a\r\nb.\r\n.\r\n", both},   {"DATA\r\n", ".\r\n", both},
+        {"DATA\r\n", ".a\r\n.\r\n", both}, /* the dot is gone */
+        {"DATA\r\n", "a\r\n..\r\n.\r\n", clean},  {"DATA\r\n", "..a\r\nb\r\n.\r\n", clean},
+        {"BDAT 6 LAST\r\n", "a\r\nb\r\n", both},  {"BDAT 5 LAST\r\n", "a\r\n.b", clean},
+        {"BDAT 4 LAST\r\n", "a\r\nb", clean}, /* no whole line */
+        {"BDAT 6 LAST\r\n", ".\r\na\r\n", clean},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(traits_of(cases[i].command, cases[i].octets, SMX_BARE_NEWLINE_REJECT),
+                         cases[i].traits);
+        /* What is made right could begin lines with dots that nobody has seen. */
+        assert_int_equal(traits_of(cases[i].command, cases[i].octets, SMX_BARE_NEWLINE_NORMALIZE),
+                         0);
+    }
+    assert_int_equal(traits_of("DATA\r\n", "a\n.b\r\n.\r\n", SMX_BARE_NEWLINE_NORMALIZE), 0);
+}
+
 static void session_server__answers_after_the_end_are_gone(void **state)
 {
     (void)state;
@@ -337,6 +388,7 @@ int main(void)
         cmocka_unit_test(session_server__challenge_and_answer_each_have_their_events),
         cmocka_unit_test(session_server__answer_each_wants_one_reply_for_each_recipient),
         cmocka_unit_test(session_server__a_421_among_lmtp_replies_closes),
+        cmocka_unit_test(session_server__traits_of_a_body_promise_what_was_seen),
         cmocka_unit_test(session_server__answers_after_the_end_are_gone),
         cmocka_unit_test(session_server__output_may_be_sent_in_pieces),
         cmocka_unit_test(session_server__trim_keeps_the_reply_to_a_refused_chunk),
