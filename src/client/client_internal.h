@@ -36,10 +36,10 @@ struct smx_client {
     bool in_steps;  /* the submission was not whole when it began */
     bool deciding;  /* in steps: all recipients so far have their reply */
     smx_submission submission;
-    uint64_t position;  /* octets of header and message handed on */
-    bool as_it_is;      /* the message behind the header section goes octet for octet */
-    size_t end_taken;   /* octets of the final dot that left with the body */
-    char *block;        /* the file's octets, while the body is sent: */
+    uint64_t position; /* octets of header and message handed on */
+    bool as_it_is;     /* the message behind the header section goes octet for octet */
+    size_t end_taken;  /* octets of the final dot that left with the body */
+    char *block;       /* the file's octets, while the body is sent: */
     uint64_t block_from;
     size_t block_length;
     arena arena;        /* the transaction's: replies and their texts */
