@@ -101,6 +101,8 @@ class Mux:
         try:
             wait_until(lambda: self.find("ready") or self.process.poll() is not None, START_SECONDS,
                        "event=ready")
+            if self.process.poll() is not None:
+                self.reader.join(5)  # its last words
             assert self.find("ready"), "the daemon did not start:\n" + "\n".join(self.raw)
         except AssertionError:
             self.kill()
