@@ -115,7 +115,8 @@ typedef const smx_user *smx_find_user_fn(void *arg, smx_slice name);
 
 /* ---- What several servers share ---- */
 
-/* Threads for what blocks, memory of messages, counts of connections. */
+/* Threads for what blocks, memory of messages, counts of connections, and the keys by which clients resume
+ * their TLS sessions: a session begun at one server goes on at another that shares them. */
 typedef struct smx_shared smx_shared;
 
 typedef struct smx_shared_options {

@@ -145,7 +145,9 @@ static void check_certificates(config_reader *reader, const yaml_entry *at,
     for (size_t i = 0; i < options->certificate_count && made != NULL; i++)
         made[i] = (tls_certificate){options->certificates[i].cert_file,
                                     options->certificates[i].key_file};
-    tls_server_options tls = {made, options->certificate_count, options->client_ca_file};
+    tls_server_options tls = {.certificates = made,
+                              .certificate_count = options->certificate_count,
+                              .client_ca_file = options->client_ca_file};
     tls_server *server = NULL;
     problem p;
     int error = made == NULL ? 0 : tls_server_new(&tls, &server, &p);

@@ -13,9 +13,26 @@ typedef struct tls_certificate {
     const char *key_file;
 } tls_certificate;
 
+/* Keys of the tickets by which clients resume their sessions: contexts that share them take each other's
+ * tickets, if their certificates are those of the same files. Reference-counted; any thread. */
+typedef struct tls_tickets tls_tickets;
+
+/* How long a key makes tickets. A ticket lives as long, and its key is kept for that time after. */
+enum { TLS_TICKETS_TURN_MS = 60 * 60 * 1000 };
+
+/* `now` as of clock_monotonic_ms. SMX_E_NOMEM, SMX_E_IO: no random octets. */
+SMX_MUST_USE int tls_tickets_new(uint64_t now, tls_tickets **tickets);
+/* Makes the next key when it is time; to be called every now and then. Without random octets the keys
+ * stay until the next call. */
+void tls_tickets_turn(tls_tickets *tickets, uint64_t now);
+/* One holder more, who calls tls_tickets_free too; NULL is nothing. */
+tls_tickets *tls_tickets_share(tls_tickets *tickets);
+/* The last holder wipes the keys. */
+void tls_tickets_free(tls_tickets *tickets);
+
 /* The server's side: certificates chosen by SNI (exact names and *.wildcards of their SANs; the
  * first one otherwise); an ALPN list without "smtp" is refused with no_application_protocol. Session
- * tickets on, released buffers. Reference-counted, so that a reload can swap it while connections
+ * tickets, but for clients that must show a certificate; no early data. Reference-counted, so that a reload can swap it while connections
  * live. One thread may use and refresh it at a time: one for each loop. */
 typedef struct tls_server tls_server;
 
@@ -24,6 +41,7 @@ typedef struct tls_server_options {
     size_t certificate_count;            /* at least 1 */
     const char *client_ca_file;          /* NULL: client certificates are not asked for; else a
                                             client must show one of these CAs */
+    tls_tickets *tickets;                /* NULL: keys of its own */
 } tls_server_options;
 
 /* The problem names the file and says what is wrong: unreadable, not PEM, the key does not match. On

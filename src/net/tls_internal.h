@@ -14,6 +14,9 @@ typedef struct tls_pair {
     STACK_OF(X509) * chain;
 } tls_pair;
 
+/* The context's tickets are made with these keys, which must outlive it. */
+SMX_MUST_USE int tls_tickets_serve(tls_tickets *tickets, SSL_CTX *context);
+
 /* The state of a file, to see that it changed. Zero for a file that is not there. */
 typedef struct tls_file_state {
     dev_t device;

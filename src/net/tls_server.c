@@ -26,6 +26,7 @@ struct tls_server {
     SSL_CTX *context;
     tls_entry *entries;
     size_t count;
+    tls_tickets *tickets; /* NULL: the context has keys of its own */
     char *client_ca_file; /* NULL: clients are not asked */
     tls_file_state client_ca_state;
 };
@@ -178,22 +179,51 @@ static int tls_server_copy(tls_server *server, const tls_server_options *options
     return 0;
 }
 
+/* Sessions are resumed where the same certificates are shown, and so on the next configuration's
+ * listener too: the files, by their names, are the context's identity. */
+static int tls_server_name_sessions(const tls_server *server)
+{
+    unsigned char name[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    bool ok = digest != NULL && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1;
+    for (size_t i = 0; i < server->count && ok; i++) {
+        const tls_entry *e = &server->entries[i];
+        ok = EVP_DigestUpdate(digest, e->cert_file, strlen(e->cert_file) + 1) == 1 &&
+             EVP_DigestUpdate(digest, e->key_file, strlen(e->key_file) + 1) == 1;
+    }
+    ok = ok && EVP_DigestFinal_ex(digest, name, &size) == 1 &&
+         SSL_CTX_set_session_id_context(server->context, name, size) == 1;
+    EVP_MD_CTX_free(digest);
+    return ok ? 0 : SMX_E_NOMEM;
+}
+
+/* Tickets only: sessions are the client's to keep. A client that must show a certificate shows it each
+ * time, so that one that has ended since, or another listener's ticket, is no way in. */
+static int tls_server_make_tickets(tls_server *server)
+{
+    (void)SSL_CTX_set_session_cache_mode(server->context, SSL_SESS_CACHE_OFF);
+    (void)SSL_CTX_set_timeout(server->context, TLS_TICKETS_TURN_MS / 1000);
+    (void)SSL_CTX_set_max_early_data(server->context, 0); /* it can be replayed */
+    bool has_tickets = server->client_ca_file == NULL;
+    (void)SSL_CTX_set_num_tickets(server->context, has_tickets ? 1 : 0);
+    if (!has_tickets)
+        (void)SSL_CTX_set_options(server->context, SSL_OP_NO_TICKET);
+    int error = tls_server_name_sessions(server);
+    if (error == 0 && has_tickets && server->tickets != NULL)
+        error = tls_tickets_serve(server->tickets, server->context);
+    return error;
+}
+
 static int tls_server_make_context(tls_server *server)
 {
-    static const unsigned char session_context[] = "smtp";
     server->context = tls_context_new(TLS_server_method());
     if (server->context == NULL)
         return SMX_E_NOMEM;
     SSL_CTX_set_cert_cb(server->context, tls_server_on_certificate, server);
     SSL_CTX_set_alpn_select_cb(server->context, tls_server_on_alpn, NULL);
     (void)SSL_CTX_set_dh_auto(server->context, 1);
-    /* Tickets only: sessions are the client's to keep. */
-    (void)SSL_CTX_set_session_cache_mode(server->context, SSL_SESS_CACHE_OFF);
-    (void)SSL_CTX_set_num_tickets(server->context, 1);
-    if (SSL_CTX_set_session_id_context(server->context, session_context,
-                                       sizeof(session_context) - 1) != 1)
-        return SMX_E_NOMEM;
-    return 0;
+    return tls_server_make_tickets(server);
 }
 
 int tls_server_new(const tls_server_options *options, tls_server **server, problem *p)
@@ -203,6 +233,7 @@ int tls_server_new(const tls_server_options *options, tls_server **server, probl
     if (new == NULL)
         return problem_set(p, SMX_E_NOMEM, "out of memory");
     atomic_init(&new->holders, 1);
+    new->tickets = tls_tickets_share(options->tickets);
     if (p != NULL)
         p->text[0] = '\0';
     int error = tls_server_copy(new, options);
@@ -230,6 +261,7 @@ void tls_server_free(tls_server *server)
     if (server == NULL || atomic_fetch_sub(&server->holders, 1) > 1)
         return;
     SSL_CTX_free(server->context);
+    tls_tickets_free(server->tickets);
     for (size_t i = 0; i < server->count; i++) {
         tls_pair_free(&server->entries[i].pair);
         free(server->entries[i].cert_file);

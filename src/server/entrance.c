@@ -1,5 +1,6 @@
 /* Listeners of a front: their options, with the defaults filled in, become a socket and a TLS
- * context, whose certificates are loaded again when their files change. */
+ * context, whose certificates are loaded again when their files change, and which turns the keys of
+ * tickets by time. */
 #include <stdlib.h>
 
 #include "server/front.h"
@@ -16,6 +17,8 @@ static void entrance_on_refresh(timer_entry *entry)
 {
     entrance *e = list_member(entry, entrance, refresh);
     problem p = {{0}};
+    uint64_t now = loop_now(e->front->loop);
+    tls_tickets_turn(e->front->shared->tickets, now);
     int loaded = tls_server_refresh(e->tls, &p);
     const smx_log_field fields[] = {
         {"listener", e->name},
@@ -25,7 +28,7 @@ static void entrance_on_refresh(timer_entry *entry)
         front_log(e->front, SMX_LOG_INFO, "certificates_loaded", NULL, fields, 1);
     else if (loaded < 0)
         front_log(e->front, SMX_LOG_ERROR, "certificates_bad", NULL, fields, 2);
-    timer_set(loop_timers(e->front->loop), entry, loop_now(e->front->loop) + REFRESH_MS);
+    timer_set(loop_timers(e->front->loop), entry, now + REFRESH_MS);
 }
 
 static int entrance_open_tls(entrance *e, problem *p)
@@ -44,7 +47,8 @@ static int entrance_open_tls(entrance *e, problem *p)
     for (size_t i = 0; i < options->certificate_count; i++)
         files[i] = (tls_certificate){options->certificates[i].cert_file,
                                      options->certificates[i].key_file};
-    const tls_server_options tls = {files, options->certificate_count, options->client_ca_file};
+    const tls_server_options tls = {files, options->certificate_count, options->client_ca_file,
+                                    e->front->shared->tickets};
     int error = tls_server_new(&tls, &e->tls, p);
     free(files);
     if (error != 0)

@@ -1,8 +1,10 @@
 /* What servers on several loops share: threads for what blocks, the memory of messages, counts of
- * connections. The owner frees it behind the servers. */
+ * connections, keys of TLS tickets. The owner frees it behind the servers. */
 #include "server/shared.h"
 
 #include <stdlib.h>
+
+#include "base/clock.h"
 
 enum { DEFAULT_THREADS = 32, DEFAULT_QUEUE = 1024 };
 
@@ -22,6 +24,8 @@ int smx_shared_new(const smx_shared_options *options, smx_shared **out)
     int error = smx_budget_new(o->memory_limit, &shared->budget);
     if (error == 0)
         error = password_memory_new(&shared->passwords);
+    if (error == 0)
+        error = tls_tickets_new(clock_monotonic_ms(), &shared->tickets);
     if (error != 0) {
         smx_shared_free(shared);
         return error;
@@ -56,6 +60,7 @@ void smx_shared_free(smx_shared *shared)
         return;
     pool_free(shared->threads);
     password_memory_free(shared->passwords);
+    tls_tickets_free(shared->tickets);
     smx_budget_free(shared->budget);
     map_free(&shared->clients);
     map_free(&shared->routes);

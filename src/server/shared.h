@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "base/pool.h"
+#include "net/tls.h"
 #include "sasl/password.h"
 #include "smx/server.h"
 
@@ -13,6 +14,7 @@ struct smx_shared {
     smx_budget *budget;
     _Atomic uint64_t memory_limit; /* 0: none */
     password_memory *passwords;
+    tls_tickets *tickets;  /* of all listeners */
     pthread_mutex_t mutex; /* guards what stands below */
     size_t thread_count;   /* of `threads`, once they are needed */
     size_t queue;
