@@ -282,6 +282,24 @@ static void net_tls_tickets__key_turns_when_it_is_time(void **state)
     assert_memory_not_equal(first, now, NAME_SIZE);
 }
 
+/* RFC 8446 section C.4: who watches is not to know a client again by its ticket. */
+static void net_tls_tickets__of_tls_13_are_used_once(void **state)
+{
+    tickets_case *t = *state;
+    (void)server_new(t, 0, &t->own, NULL, t->tickets);
+    begin_version(t, 1);
+    (void)comes_back(t, t->servers[0]);
+    SSL_SESSION *before = SSL_SESSION_dup(t->session);
+    assert_true(comes_back(t, t->servers[0]));
+    const unsigned char *tickets[2];
+    size_t sizes[2];
+    SSL_SESSION_get0_ticket(before, &tickets[0], &sizes[0]);
+    SSL_SESSION_get0_ticket(t->session, &tickets[1], &sizes[1]);
+    bool same = sizes[0] == sizes[1] && memcmp(tickets[0], tickets[1], sizes[0]) == 0;
+    SSL_SESSION_free(before);
+    assert_false(same);
+}
+
 static void net_tls_tickets__say_how_long_they_live_and_take_no_early_data(void **state)
 {
     tickets_case *t = *state;
@@ -323,6 +341,7 @@ static void net_tls_tickets__threads_take_them_while_the_key_turns(void **state)
 {
     tickets_case *t = *state;
     visitor visitors[THREADS] = {0};
+    int resumed = 0;
     const tls_server_options options = {&t->own, 1, NULL, t->tickets};
     (void)server_new(t, 0, &t->own, NULL, t->tickets);
     (void)comes_back(t, t->servers[0]);
@@ -336,11 +355,12 @@ static void net_tls_tickets__threads_take_them_while_the_key_turns(void **state)
         tls_tickets_turn(t->tickets, TLS_TICKETS_TURN_MS);
     for (size_t i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(visitors[i].thread, NULL), 0);
-        assert_int_equal(visitors[i].resumed, HANDSHAKES);
+        resumed += visitors[i].resumed;
         tls_server_free(visitors[i].server);
         SSL_SESSION_free(visitors[i].session);
         SSL_CTX_free(visitors[i].client);
     }
+    assert_int_equal(resumed, THREADS * HANDSHAKES);
 }
 
 int main(void)
@@ -354,6 +374,7 @@ int main(void)
         TICKETS_TEST(net_tls_tickets__key_before_is_taken_and_renewed),
         TICKETS_TEST(net_tls_tickets__key_before_that_is_gone),
         TICKETS_TEST(net_tls_tickets__key_turns_when_it_is_time),
+        TICKETS_TEST(net_tls_tickets__of_tls_13_are_used_once),
         TICKETS_TEST(net_tls_tickets__say_how_long_they_live_and_take_no_early_data),
         TICKETS_TEST(net_tls_tickets__threads_take_them_while_the_key_turns),
     };
