@@ -66,10 +66,11 @@ def secrets_in(config):
 
 def make_config(upstreams=(), users=None, listeners=None, **top):
     """A configuration with short defaults. `upstreams`: providers, or mappings; they are called p0, p1
-    and so on unless they come as a mapping. Without `users` there is APP, who has all of them."""
+    and so on unless they come as a mapping. Without `users` there is APP, who has all of them.
+    Connections are not opened ahead unless a test says so: most count what a provider sees."""
     if not isinstance(upstreams, dict):
         upstreams = {f"p{i}": one for i, one in enumerate(upstreams)}
-    upstreams = {name: one if isinstance(one, dict) else {"url": one.url}
+    upstreams = {name: {"open_ahead": False, **(one if isinstance(one, dict) else {"url": one.url})}
                  for name, one in upstreams.items()}
     if users is None:
         users = [{"email": APP, "upstreams": list(upstreams)}]

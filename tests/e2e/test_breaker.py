@@ -30,7 +30,7 @@ def breaker(failures, pause, most=None):
 def test_breaker__opens_after_failures_in_a_row_and_spares_the_provider(stage):
     flaky = stage.provider({"banner": [GOING_DOWN, GOING_DOWN, None] + [GOING_DOWN] * 3})
     good = stage.provider()
-    mux = stage.mux([{"url": flaky.url, "max_messages_per_connection": 1, "open_ahead": False,
+    mux = stage.mux([{"url": flaky.url, "max_messages_per_connection": 1,
                       "breaker": breaker(3, LONG)}, good], workers=1)
     for count in range(1, 7):
         assert send_one(mux.port()).code == 250

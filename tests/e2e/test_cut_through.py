@@ -301,7 +301,7 @@ def hang_up(provider):
 
 def test_failover__the_upstream_is_lost_when_nobody_is_promised(stage):
     one, two = stage.provider({"rcpt": to(no="550 5.1.1 nobody here")}), stage.provider()
-    mux = cut_through(stage, [{"url": one.url, "open_ahead": False}, two])
+    mux = cut_through(stage, [{"url": one.url}, two])
     with Wire(mux.port()) as wire:
         wire.greet().command("MAIL FROM:<from@example.com>")
         assert recipients(wire, "no") == [550]

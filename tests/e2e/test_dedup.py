@@ -117,7 +117,7 @@ def test_refused__is_tried_again(stage):
 
 def test_unknown__is_repeated_at_the_same_upstream_only(stage):
     first, second = stage.provider({"dot": ["close", "close", None]}), stage.provider()
-    mux = with_window(stage, [{"url": first.url, "open_ahead": False}, second],
+    mux = with_window(stage, [{"url": first.url}, second],
                       selector="round-robin")
     for _ in range(2):
         reply = send_one(mux.port(), data=mail())

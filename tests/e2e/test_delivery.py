@@ -215,8 +215,7 @@ def test_pool__fifty_messages_need_few_connections(stage):
 
 def test_pool__max_messages_per_connection(stage):
     provider = stage.provider()
-    mux = stage.mux([{"url": provider.url, "max_messages_per_connection": 4, "open_ahead": False}],
-                    workers=1)
+    mux = stage.mux([{"url": provider.url, "max_messages_per_connection": 4}], workers=1)
     assert {reply.code for reply in send_many(mux.port(), 10)} == {250}
     wait_until(lambda: sum("QUIT" in one.verbs() for one in provider.sessions) >= 2)
     assert [one.verbs().count("MAIL") for one in provider.sessions] == [4, 4, 2]
@@ -224,7 +223,8 @@ def test_pool__max_messages_per_connection(stage):
 
 def test_pool__one_is_opened_ahead_where_messages_had_to_wait(stage):
     provider = stage.provider()
-    mux = stage.mux([{"url": provider.url, "max_messages_per_connection": 1}], workers=1)
+    mux = stage.mux([{"url": provider.url, "open_ahead": True, "max_messages_per_connection": 1}],
+                    workers=1)
     for count in range(1, 6):
         assert send_one(mux.port()).code == 250
         wait_until(lambda n=count: provider.connections == n + (n > 1))
@@ -235,7 +235,7 @@ def test_pool__one_is_opened_ahead_where_messages_had_to_wait(stage):
 
 def test_pool__one_that_cannot_be_opened_ahead_is_nobodys_failure(stage):
     provider = stage.provider({"banner": [None, None, "421 4.3.2 not now", None]})
-    mux = stage.mux([{"url": provider.url, "max_messages_per_connection": 1,
+    mux = stage.mux([{"url": provider.url, "max_messages_per_connection": 1, "open_ahead": True,
                       "breaker": {"failures": 1, "pause": "1h"}}], workers=1)
     for count in (1, 3):  # the third one is greeted by 421
         assert send_one(mux.port()).code == 250
