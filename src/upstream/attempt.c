@@ -361,10 +361,11 @@ static void attempt_granted(void *arg)
     upstream_attempt *attempt = arg;
     attempt->waiting = false;
     if (attempt->done) {
-        upstream_permit_give(attempt->pool->upstream);
+        upstream_permit_give(attempt->pool->upstream, &attempt->pool->holder);
         attempt_free(attempt);
     } else if (attempt->cancelled || attempt->timed_out) {
-        upstream_permit_give(attempt->pool->upstream); /* its result is on its way */
+        upstream_permit_give(attempt->pool->upstream,
+                             &attempt->pool->holder); /* its result is on its way */
     } else {
         attempt_open(attempt);
     }

@@ -12,13 +12,13 @@ static void attempt_open_with(upstream_attempt *attempt, char *token)
         return;
     }
     oauth2_token_free(token);
-    upstream_permit_give(attempt->pool->upstream);
+    upstream_permit_give(attempt->pool->upstream, &attempt->pool->holder);
     attempt_tell_local(attempt, error, "");
 }
 
 static void attempt_tell_no_token(upstream_attempt *attempt, int error)
 {
-    upstream_permit_give(attempt->pool->upstream);
+    upstream_permit_give(attempt->pool->upstream, &attempt->pool->holder);
     attempt_tell_local(attempt, error, attempt->reason);
     attempt->local.phase = SMX_CLIENT_PHASE_AUTH;
 }

@@ -114,7 +114,8 @@ void pool_connection_free(pool_connection *c)
         upstream_next next = UPSTREAM_NEXT_CLOSE;
         settled = true;
         if (!pool_is_worn(c))
-            next = upstream_connection_free(pool->upstream, &pool->holder, &waiter);
+            next = upstream_connection_free(pool->upstream, &pool->holder,
+                                            loop_now(pool->loop) - c->opened, &waiter);
         if (next == UPSTREAM_NEXT_WAITER)
             settled = pool_serve_waiter(c, waiter);
         else if (next == UPSTREAM_NEXT_IDLE)
@@ -185,7 +186,7 @@ static void pool_client_closed(void *arg, smx_client *client, const smx_client_r
     pool_move(c, POOL_STATES);
     oauth2_token_free(c->token);
     free(c);
-    upstream_permit_give(pool->upstream);
+    upstream_permit_give(pool->upstream, &pool->holder);
     if (attempt != NULL)
         attempt_connection_failed(attempt, result);
     pool_check_end(pool);
@@ -249,23 +250,29 @@ int pool_open(upstream_pool *pool, upstream_attempt *attempt, char *token)
     return 0;
 }
 
-/* Closes connections that were idle for too long, the oldest first. */
+/* Closes connections that were idle for too long, the oldest first. Where messages of other workers
+ * wait, that is soon: a connection that a second's messages had no use for is one too many here. */
 static void pool_sweep(timer_entry *self)
 {
     upstream_pool *pool = list_member(self, upstream_pool, sweep);
     uint64_t now = loop_now(pool->loop);
+    size_t wanted = upstream_wanted_elsewhere(pool->upstream, &pool->holder);
     list_node *next;
     for (list_node *n = pool->connections[POOL_IDLE].first; n != NULL; n = next) {
         pool_connection *c = list_member(n, pool_connection, node);
+        uint64_t idle_ms = now - c->idle_since;
+        bool is_spared = wanted > 0 && idle_ms >= SWEEP_MS;
         next = n->next;
-        if (now - c->idle_since >= pool_idle_ms(pool) || pool_is_worn(c))
-            pool_drop(c);
+        if (!is_spared && idle_ms < pool_idle_ms(pool) && !pool_is_worn(c))
+            continue;
+        pool_drop(c);
+        wanted -= wanted > 0;
     }
     if (pool->connections[POOL_IDLE].count > 0)
         timer_set(loop_timers(pool->loop), &pool->sweep, now + SWEEP_MS);
 }
 
-/* Another worker waits for a permit, and this one may have a connection to spare. */
+/* Another pool waits for a permit of its share, and this one may have a connection to spare. */
 static void pool_release_idle(void *arg)
 {
     upstream_pool *pool = arg;

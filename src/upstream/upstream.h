@@ -237,14 +237,17 @@ uint64_t upstream_total(const upstream *u, upstream_counter counter);
 
 /* ---- permits: connections over all workers (DESIGN 1.7) ---- */
 
-/* Embedded in each pool, of which a loop has several while a reload's old one is in use: whom to ask for an idle connection when permits run out. */
+/* Embedded in each pool, of which a loop has several while a reload's old one is in use: what it holds,
+ * who waits in it, and whom to ask for an idle connection when permits run out. */
 typedef struct upstream_holder {
     list_node node;
     smx_loop *loop;
     smx_loop_fn *release; /* posted to `loop` with `arg`: close an idle connection */
     void *arg;
-    size_t idle;  /* under the record's mutex, as: */
+    size_t permits; /* under the record's mutex, as all that follows */
+    size_t idle;
     size_t asked; /* `release` calls under way */
+    list waiters; /* first come first served */
 } upstream_holder;
 
 /* Embedded in whoever waits for a permit. */
@@ -262,28 +265,31 @@ void upstream_holder_answer(upstream *u, upstream_holder *holder, bool closed);
 /* Whether a `release` call is still to come. */
 bool upstream_holder_is_asked(upstream *u, const upstream_holder *holder);
 
-/* True: the permit is taken. False: the waiter queues, first come first served over all workers, and
- * a pool with an idle connection is asked to close it. */
+/* True: the permit is its pool's. False: the waiter queues in its pool, and if that holds less than its
+ * share, a pool with an idle connection is asked to close it. */
 SMX_MUST_USE bool upstream_permit_take(upstream *u, upstream_waiter *waiter);
 /* The same without queueing, for a connection that counts as idle with its holder from the beginning:
  * `release` is to close it for whoever waits, and it is to be told as upstream_connection_taken. */
 SMX_MUST_USE bool upstream_permit_try(upstream *u, upstream_holder *holder);
-/* Gives a permit back: to the first waiter, if there is one. */
-void upstream_permit_give(upstream *u);
+/* A pool gives a permit back: it goes to the one that holds the fewest of those whose attempts wait. */
+void upstream_permit_give(upstream *u, upstream_holder *holder);
 /* Ends the waiting. True: it had been granted meanwhile, and the `granted` call is under way, which
  * must be lived to see and must give the permit back. */
 SMX_MUST_USE bool upstream_permit_cancel(upstream *u, upstream_waiter *waiter);
 
 /* What a connection that became free should do. */
 typedef enum upstream_next {
-    UPSTREAM_NEXT_IDLE,   /* nobody waits: it is counted as idle with its holder */
-    UPSTREAM_NEXT_WAITER, /* the first waiter is of the same pool: it is *waiter, off the queue now,
-                             and gets the connection itself */
-    UPSTREAM_NEXT_CLOSE, /* another pool waits, or somebody who needs a fresh one: close it, so that
-                             the permit goes there */
+    UPSTREAM_NEXT_IDLE,   /* nobody waits in its pool: it is counted as idle with its holder */
+    UPSTREAM_NEXT_WAITER, /* the pool's first waiter is *waiter, off the queue now, and gets the
+                             connection itself */
+    UPSTREAM_NEXT_CLOSE,  /* another pool is owed the permit, or somebody needs a fresh connection:
+                             close it, so that the permit goes there */
 } upstream_next;
-upstream_next upstream_connection_free(upstream *u, upstream_holder *holder,
+/* `open_ms`: for how long it has been open. */
+upstream_next upstream_connection_free(upstream *u, upstream_holder *holder, uint64_t open_ms,
                                        upstream_waiter **waiter);
+/* How many permits those who wait in other pools could use, beside those that are on their way. */
+size_t upstream_wanted_elsewhere(upstream *u, const upstream_holder *holder);
 /* An idle connection was taken for an attempt, or closed. */
 void upstream_connection_taken(upstream *u, upstream_holder *holder);
 

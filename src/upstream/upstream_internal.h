@@ -32,8 +32,8 @@ struct upstream {
     uint32_t probes_under_way;
     uint32_t permits; /* connections that exist or are being opened */
     uint32_t permits_max;
-    list waiters;
-    list holders;
+    list holders;        /* who got a permit last is the last */
+    size_t waiting;      /* on the queues of all of them */
     oauth2 *oauth2;      /* tokens of the credentials in force, or NULL */
     oauth2 *oauth2_next; /* of those that a reload prepares, or prepared in vain; or NULL */
 };
@@ -43,8 +43,8 @@ void upstream_unlock_changed(upstream *u);
 /* The time to the next active probe begins anew: nobody is at one, or only now has found it due.
  * Under the mutex. */
 void upstream_begin_probe_time(upstream *u, uint64_t now);
-/* A permit goes to the first waiter. False: nobody waits, or there is no memory to tell. Under the
- * mutex. */
+/* A permit goes to a pool whose attempts wait. False: nobody waits, or there is no memory to tell.
+ * Under the mutex. */
 bool upstream_grant(upstream *u);
 /* Asks the store what the last EHLO of an earlier process told. */
 void upstream_recall(upstream *u);

@@ -47,7 +47,7 @@ void upstream_get_status(upstream *u, uint64_t now, upstream_status *status)
         .latency_ms = upstream_latency_us(u) / 1000.0,
         .connections = u->permits,
         .max_connections = u->permits_max,
-        .waiting = (uint32_t)u->waiters.count,
+        .waiting = (uint32_t)u->waiting,
     };
     upstream_judge(status, now);
     upstream_look(u, now, status);

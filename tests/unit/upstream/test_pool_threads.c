@@ -1,4 +1,4 @@
-/* Two workers, one permit: it is handed from one to the other until every attempt is through. */
+/* Two workers, few permits: they are handed from one to the other until every attempt is through. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 #include "app/sink.h"
 #include "upstream/pool.h"
 
-enum { WORKERS = 2, ROUNDS = 20, AT_ONCE = 5 };
+enum { WORKERS = 2, ROUNDS = 20 };
 
 typedef struct crew crew;
 
@@ -22,6 +22,7 @@ typedef struct hand {
     upstream_pool *pool;
     smx_envelope envelope;
     smx_rcpt recipient;
+    size_t at_once;
     size_t submitted;
     size_t accepted;
     size_t told;
@@ -50,7 +51,7 @@ static void hand_on_done(void *arg, const upstream_result *result)
     hand *h = arg;
     h->told++;
     h->accepted += result->client->outcome == SMX_OUTCOME_ACCEPTED;
-    if (h->submitted < ROUNDS * AT_ONCE)
+    if (h->submitted < ROUNDS * h->at_once)
         hand_submit(h);
     else if (h->told == h->submitted)
         upstream_pool_close(h->pool, hand_on_closed, h);
@@ -74,7 +75,7 @@ static void hand_submit(hand *h)
 static void *hand_work(void *arg)
 {
     hand *h = arg;
-    for (size_t i = 0; i < AT_ONCE; i++)
+    for (size_t i = 0; i < h->at_once; i++)
         hand_submit(h);
     smx_loop_run(h->loop);
     return NULL;
@@ -101,23 +102,24 @@ static void hand_begin(crew *c, hand *h)
     assert_int_equal(pthread_create(&h->thread, NULL, hand_work, h), 0);
 }
 
-static void pool_threads__one_permit_serves_two_workers(void **state)
+static void crew_work(uint32_t permits, const size_t at_once[WORKERS])
 {
-    (void)state;
-    static crew c;
+    crew c = {0};
     problem p = {0};
     assert_int_equal(smx_loop_new(NULL, &c.sink_loop), 0);
     const sink_options options = {.listen = "127.0.0.1:0", .hostname = "sink.example"};
     assert_int_equal(sink_new(c.sink_loop, &options, &c.sink, &p), 0);
     c.options = (upstream_options){
-        .name = "one", .host = "127.0.0.1", .port = sink_port(c.sink), .max_connections = 1};
+        .name = "one", .host = "127.0.0.1", .port = sink_port(c.sink), .max_connections = permits};
     assert_int_equal(upstream_new(&c.options, NULL, &c.u), 0);
     assert_int_equal(pthread_create(&c.sink_thread, NULL, sink_work, &c), 0);
-    for (size_t i = 0; i < WORKERS; i++)
+    for (size_t i = 0; i < WORKERS; i++) {
+        c.hands[i].at_once = at_once[i];
         hand_begin(&c, &c.hands[i]);
+    }
     for (size_t i = 0; i < WORKERS; i++) {
         assert_int_equal(pthread_join(c.hands[i].thread, NULL), 0);
-        assert_int_equal(c.hands[i].accepted, ROUNDS * AT_ONCE);
+        assert_int_equal(c.hands[i].accepted, ROUNDS * at_once[i]);
         smx_loop_free(c.hands[i].loop);
     }
     assert_true(upstream_total(c.u, UPSTREAM_COUNT_connections) >= WORKERS);
@@ -125,15 +127,31 @@ static void pool_threads__one_permit_serves_two_workers(void **state)
     assert_int_equal(pthread_join(c.sink_thread, NULL), 0);
     sink_free(c.sink);
     smx_loop_free(c.sink_loop);
-    upstream_waiter waiter = {0};
-    assert_true(upstream_permit_take(c.u, &waiter)); /* none was lost */
+    upstream_holder holder = {0};
+    upstream_waiter waiter = {.holder = &holder};
+    for (uint32_t i = 0; i < permits; i++)
+        assert_true(upstream_permit_take(c.u, &waiter)); /* none was lost */
     upstream_free(c.u);
+}
+
+static void pool_threads__one_permit_serves_two_workers(void **state)
+{
+    (void)state;
+    crew_work(1, (const size_t[WORKERS]){5, 5});
+}
+
+static void pool_threads__few_permits_serve_unequal_workers(void **state)
+{
+    (void)state;
+    for (uint32_t permits = 1; permits <= 3; permits++)
+        crew_work(permits, (const size_t[WORKERS]){50, 1});
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool_threads__one_permit_serves_two_workers),
+        cmocka_unit_test(pool_threads__few_permits_serve_unequal_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,6 +44,7 @@ static void upstream_permit__goes_to_waiters_in_their_order(void **state)
     waiting w[3];
     assert_int_equal(smx_loop_new(NULL, &loop), 0);
     upstream_holder pool = {.loop = loop};
+    upstream_holder_add(u, &pool);
     for (size_t i = 0; i < 3; i++) {
         w[i] = (waiting){.loop = loop, .turn = &turn, .last = i == 2};
         w[i].waiter = (upstream_waiter){.holder = &pool, .granted = on_granted, .arg = &w[i]};
@@ -53,13 +54,13 @@ static void upstream_permit__goes_to_waiters_in_their_order(void **state)
     for (size_t i = 0; i < 3; i++)
         assert_false(upstream_permit_take(u, &w[i].waiter));
     assert_false(upstream_permit_cancel(u, &w[1].waiter));
-    upstream_permit_give(u); /* to the first */
-    upstream_permit_give(u); /* the first's, to the third: the second has left */
+    upstream_permit_give(u, &pool); /* to the first */
+    upstream_permit_give(u, &pool); /* the first's, to the third: the second has left */
     smx_loop_run(loop);
     assert_int_equal(w[0].granted, 1);
     assert_int_equal(w[1].granted, 0);
     assert_int_equal(w[2].granted, 2);
-    upstream_permit_give(u);
+    upstream_permit_give(u, &pool);
     assert_true(upstream_permit_take(u, &owner));
     smx_loop_free(loop);
     upstream_free(u);
@@ -74,12 +75,13 @@ static void upstream_permit__a_grant_under_way_is_told_when_cancelled(void **sta
     int turn = 0;
     assert_int_equal(smx_loop_new(NULL, &loop), 0);
     upstream_holder pool = {.loop = loop};
+    upstream_holder_add(u, &pool);
     waiting w = {.loop = loop, .turn = &turn, .last = true};
     w.waiter = (upstream_waiter){.holder = &pool, .granted = on_granted, .arg = &w};
     upstream_waiter owner = {.holder = &pool};
     assert_true(upstream_permit_take(u, &owner));
     assert_false(upstream_permit_take(u, &w.waiter));
-    upstream_permit_give(u);
+    upstream_permit_give(u, &pool);
     assert_true(upstream_permit_cancel(u, &w.waiter));
     smx_loop_run(loop);
     assert_int_equal(w.granted, 1);
@@ -99,18 +101,19 @@ static void upstream_connection__a_waiter_of_the_same_pool_gets_it(void **state)
     upstream_waiter *next = NULL;
     upstream_holder_add(u, &holder);
     assert_true(upstream_permit_take(u, &first));
-    assert_int_equal(upstream_connection_free(u, &holder, &next), UPSTREAM_NEXT_IDLE);
+    assert_int_equal(upstream_connection_free(u, &holder, 0, &next), UPSTREAM_NEXT_IDLE);
     assert_int_equal(holder.idle, 1);
     upstream_connection_taken(u, &holder);
     assert_int_equal(holder.idle, 0);
     assert_false(upstream_permit_take(u, &second));
-    assert_int_equal(upstream_connection_free(u, &holder, &next), UPSTREAM_NEXT_WAITER);
+    assert_int_equal(upstream_connection_free(u, &holder, 0, &next), UPSTREAM_NEXT_WAITER);
     assert_ptr_equal(next, &second);
     /* The old configuration's pool on the same loop may have other credentials. */
     upstream_holder other = {.loop = here};
     upstream_waiter stranger = {.holder = &other};
+    upstream_holder_add(u, &other);
     assert_false(upstream_permit_take(u, &stranger));
-    assert_int_equal(upstream_connection_free(u, &holder, &next), UPSTREAM_NEXT_CLOSE);
+    assert_int_equal(upstream_connection_free(u, &holder, 0, &next), UPSTREAM_NEXT_CLOSE);
     assert_false(upstream_permit_cancel(u, &stranger));
     upstream_holder_remove(u, &holder);
     upstream_free(u);
@@ -126,6 +129,7 @@ static void upstream_permit__a_reload_that_allows_more_serves_those_who_wait(voi
     waiting w[3];
     assert_int_equal(smx_loop_new(NULL, &loop), 0);
     upstream_holder pool = {.loop = loop};
+    upstream_holder_add(u, &pool);
     for (size_t i = 0; i < 3; i++) {
         w[i] = (waiting){.loop = loop, .turn = &turn, .last = i == 1};
         w[i].waiter = (upstream_waiter){.holder = &pool, .granted = on_granted, .arg = &w[i]};
@@ -158,18 +162,19 @@ static void upstream_permit__a_reload_that_allows_fewer_is_kept_though_somebody_
     upstream_waiter owner = {.holder = &pool};
     upstream_waiter waiter = {.holder = &pool};
     upstream_status status;
+    upstream_holder_add(u, &pool);
     for (size_t i = 0; i < 3; i++)
         assert_true(upstream_permit_take(u, &owner));
     options.max_connections = 1;
     upstream_configure(u, &options);
     assert_false(upstream_permit_take(u, &waiter));
     for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(upstream_connection_free(u, &pool, &next), UPSTREAM_NEXT_CLOSE);
-        upstream_permit_give(u);
+        assert_int_equal(upstream_connection_free(u, &pool, 0, &next), UPSTREAM_NEXT_CLOSE);
+        upstream_permit_give(u, &pool);
     }
     upstream_get_status(u, 0, &status);
     assert_int_equal(status.connections, 1);
-    assert_int_equal(upstream_connection_free(u, &pool, &next), UPSTREAM_NEXT_WAITER);
+    assert_int_equal(upstream_connection_free(u, &pool, 0, &next), UPSTREAM_NEXT_WAITER);
     assert_ptr_equal(next, &waiter);
     upstream_free(u);
 }
@@ -185,7 +190,7 @@ static void spare_release(void *arg)
     spare *s = arg;
     upstream_connection_taken(s->upstream, &s->holder);
     upstream_holder_answer(s->upstream, &s->holder, true);
-    upstream_permit_give(s->upstream);
+    upstream_permit_give(s->upstream, &s->holder);
 }
 
 static void upstream_permit__a_reload_that_allows_fewer_than_are_idle_leaves_nobody_waiting(
@@ -205,10 +210,11 @@ static void upstream_permit__a_reload_that_allows_fewer_than_are_idle_leaves_nob
     for (size_t i = 0; i < 3; i++)
         assert_true(upstream_permit_take(u, &owner));
     for (size_t i = 0; i < 3; i++)
-        assert_int_equal(upstream_connection_free(u, &s.holder, &next), UPSTREAM_NEXT_IDLE);
+        assert_int_equal(upstream_connection_free(u, &s.holder, 0, &next), UPSTREAM_NEXT_IDLE);
     options.max_connections = 1;
     upstream_configure(u, &options);
     upstream_holder other = {.loop = loop};
+    upstream_holder_add(u, &other);
     waiting w = {.loop = loop, .turn = &turn, .last = true};
     w.waiter = (upstream_waiter){.holder = &other, .granted = on_granted, .arg = &w};
     assert_false(upstream_permit_take(u, &w.waiter));
