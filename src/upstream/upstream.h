@@ -246,8 +246,9 @@ typedef struct upstream_holder {
     void *arg;
     size_t permits; /* under the record's mutex, as all that follows */
     size_t idle;
-    size_t asked; /* `release` calls under way */
-    list waiters; /* first come first served */
+    size_t asked;  /* `release` calls under way */
+    list waiters;  /* first come first served */
+    uint64_t turn; /* the ticket of the last who waited anywhere when it got its last permit */
 } upstream_holder;
 
 /* Embedded in whoever waits for a permit. */
@@ -256,7 +257,8 @@ typedef struct upstream_waiter {
     upstream_holder *holder; /* of its pool */
     smx_loop_fn *granted; /* posted to the holder's loop with `arg`: the permit is the waiter's */
     void *arg;
-    bool fresh; /* a connection that was open before will not do */
+    bool fresh;      /* a connection that was open before will not do */
+    uint64_t ticket; /* the record's: in the order of coming */
 } upstream_waiter;
 void upstream_holder_add(upstream *u, upstream_holder *holder);
 void upstream_holder_remove(upstream *u, upstream_holder *holder);

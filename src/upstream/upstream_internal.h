@@ -33,6 +33,7 @@ struct upstream {
     uint32_t permits; /* connections that exist or are being opened */
     uint32_t permits_max;
     list holders;        /* who got a permit last is the last */
+    uint64_t tickets;    /* given to waiters so far */
     size_t waiting;      /* on the queues of all of them */
     oauth2 *oauth2;      /* tokens of the credentials in force, or NULL */
     oauth2 *oauth2_next; /* of those that a reload prepares, or prepared in vain; or NULL */

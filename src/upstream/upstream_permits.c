@@ -6,7 +6,8 @@
  * - when its connection is gone: it goes to the pool that holds the fewest of those that wait;
  * - out of a pool that holds more than its share, or has nobody waiting, to one that waits and holds
  *   less. The share is the same for all that hold or want a permit, and at least one;
- * - with fewer permits than pools, out of any after TURN_MS, so that they go round;
+ * - with fewer permits than pools, out of any that has served those who waited there when it got its
+ *   permit, or was at it for TURN_MS, so that permits go round;
  * - after a second in which an idle connection was of no use to its pool (pool_sweep).
  * If a pool waits that holds less than its share, one of these has a permit for it: either not all
  * shares can be had, or another pool holds more than its own.
@@ -78,13 +79,21 @@ static bool upstream_others_lack(const upstream *u, const upstream_holder *holde
     return missing > upstream_coming(u);
 }
 
+/* Of one in which attempts wait. */
+static bool upstream_turn_is_over(const upstream_holder *holder, uint64_t open_ms)
+{
+    const upstream_waiter *first = list_member(holder->waiters.first, upstream_waiter, node);
+    return open_ms >= TURN_MS || first->ticket > holder->turn;
+}
+
 /* Others lack a permit, and it is this pool's turn to part with one. */
 static bool upstream_owes(const upstream *u, const upstream_holder *holder, uint64_t open_ms)
 {
     if (u->waiting == holder->waiters.count || !upstream_others_lack(u, holder))
         return false;
-    bool goes_round = upstream_parties(u) > u->permits_max && open_ms >= TURN_MS;
-    return goes_round || holder->waiters.count == 0 || holder->permits > upstream_share_of_each(u);
+    if (holder->waiters.count == 0 || holder->permits > upstream_share_of_each(u))
+        return true;
+    return upstream_parties(u) > u->permits_max && upstream_turn_is_over(holder, open_ms);
 }
 
 size_t upstream_wanted_elsewhere(upstream *u, const upstream_holder *holder)
@@ -138,6 +147,7 @@ bool upstream_holder_is_asked(upstream *u, const upstream_holder *holder)
 static void upstream_hold(upstream *u, upstream_holder *holder)
 {
     holder->permits++;
+    holder->turn = u->tickets;
     list_move(&u->holders, &holder->node);
 }
 
@@ -157,6 +167,7 @@ bool upstream_permit_take(upstream *u, upstream_waiter *waiter)
     bool taken = upstream_take_free(u, waiter->holder);
     if (!taken) {
         list_append(&waiter->holder->waiters, &waiter->node);
+        waiter->ticket = ++u->tickets;
         u->waiting++;
         upstream_ask_release(u);
     }

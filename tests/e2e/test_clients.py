@@ -253,6 +253,16 @@ def test_smtp_source__to_smtp_sink(stage, tmp_path):
     assert sum(text.count(b"X-Mail-Args: <me@example.com>") for text in texts) == 200
 
 
+def test_smtp_source__more_sessions_than_connections_keep_those_that_there_are(stage):
+    provider = stage.provider()
+    mux = stage.mux([{"url": provider.url, "max_connections": 16, "max_messages_per_connection": 10000}])
+    done = smtp_source(mux, 4000, "-d", "-s", "200", "-l", "100")
+    assert done.returncode == 0 and not done.stdout, done.stdout
+    assert len(provider.taken) == 4000
+    assert provider.most_open <= 16
+    assert provider.connections <= 2 * 16
+
+
 # ---- aiosmtpd ----
 
 class Collector:

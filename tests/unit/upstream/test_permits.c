@@ -303,6 +303,20 @@ static void permits__all_are_in_use_while_messages_wait(void **state)
     }
 }
 
+/* Not more than is missing is on its way at a time. */
+static void permits__one_more_session_takes_one_connection(void **state)
+{
+    (void)state;
+    town *t = town_new(64, (const size_t[POOLS_MOST]){200, 1});
+    t->shops[1].is_shut = true;
+    town_run(t, 1000);
+    assert_int_equal(t->opened, 64);
+    t->shops[1].is_shut = false;
+    town_run(t, 1000);
+    assert_int_equal(t->opened, 65);
+    town_free(t);
+}
+
 /* ---- who waits for how long ---- */
 
 static void permits__one_session_is_served_beside_many(void **state)
@@ -329,14 +343,14 @@ static void permits__fewer_than_pools_go_round(void **state)
 {
     (void)state;
     for (uint32_t permits = 1; permits < POOLS_MOST; permits++) {
-        town *t = town_new(permits, (const size_t[POOLS_MOST]){100, 50, 20, 10});
+        town *t = town_new(permits, (const size_t[POOLS_MOST]){100, 50, 50, 40});
         town_run(t, 10000);
         size_t served = 0;
         for (size_t i = 0; i < POOLS_MOST; i++) {
             served += t->shops[i].served;
             assert_true(t->shops[i].served > 10000 / SERVE_MS * permits / POOLS_MOST / 2);
         }
-        assert_true(t->opened <= permits * 10000 / 100 + permits);
+        assert_true(t->opened <= permits * 10000 / 70 + permits);
         assert_true(served > 10000 / SERVE_MS * permits * 8 / 10);
         assert_true(t->most <= permits);
         town_free(t);
@@ -374,6 +388,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(permits__more_sessions_than_permits_open_no_more_connections),
+        cmocka_unit_test(permits__one_more_session_takes_one_connection),
         cmocka_unit_test(permits__all_are_in_use_while_messages_wait),
         cmocka_unit_test(permits__one_session_is_served_beside_many),
         cmocka_unit_test(permits__fewer_than_pools_go_round),
