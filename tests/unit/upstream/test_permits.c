@@ -278,7 +278,7 @@ static void permits__more_sessions_than_permits_open_no_more_connections(void **
     for (size_t i = 0; i < sizeof(loads) / sizeof(loads[0]); i++) {
         town *t = town_new(PERMITS, loads[i]);
         town_run(t, RUN_MS);
-        if (t->opened > 2 * PERMITS)
+        if (t->opened > 2 * (size_t)PERMITS)
             fail_msg("load %zu: %zu connections", i, t->opened);
         assert_true(t->most <= PERMITS);
         town_free(t);
