@@ -163,7 +163,10 @@ static bool body_count(smx_client *client, const body_step *step, size_t taken)
 /* One step: *full when the socket took less than all, and `drained` will tell. */
 static int body_take_step(smx_client *client, uint64_t size, bool *full)
 {
-    body_step step = {.count = 0};
+    body_step step; /* its pieces are as many as are counted */
+    step.count = 0;
+    step.raw = (smx_slice){0};
+    step.end = (smx_slice){0};
     size_t taken = 0;
     int error = 0;
     body_trust(client);
