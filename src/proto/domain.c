@@ -1,33 +1,51 @@
 /* Domains and address literals (RFC 5321 section 4.1.2 and 4.1.3, RFC 6531 section 3.3). Pure. */
+#include "proto/domain.h"
+
 #include "base/slice.h"
 #include "proto/octet.h"
 #include "proto/utf8.h"
 #include "smx/proto.h"
 
-enum { DOMAIN_LABEL_MAX = 63 };
+enum {
+    DOMAIN_LABEL_MAX = 63,
+    DOMAIN_ASCII = OCTET_LET_DIG | OCTET_HYPHEN,
+    DOMAIN_UNICODE = DOMAIN_ASCII | OCTET_NON_ASCII,
+};
 
 /* Octets of the label at the start, or 0. sub-domain = Let-dig [Ldh-str]; with SMTPUTF8 also any
- * U-label. */
-static size_t domain_label(smx_slice in)
+ * U-label: `classes` are those of its octets. */
+static inline size_t domain_label(smx_slice in, unsigned classes)
 {
     size_t len = 0;
-    while (len < in.len && octet_is(in.data[len], OCTET_LET_DIG | OCTET_HYPHEN | OCTET_NON_ASCII))
+    while (len < in.len && octet_is(in.data[len], classes))
         len++;
     if (len == 0 || len > DOMAIN_LABEL_MAX || in.data[0] == '-' || in.data[len - 1] == '-')
         return 0;
     return len;
 }
 
+size_t domain_ascii_name(smx_slice in)
+{
+    for (size_t at = 0;; at++) {
+        size_t label = domain_label(slice_from(in, at), DOMAIN_ASCII);
+        at += label;
+        if (label == 0 || at > SMX_DOMAIN_MAX)
+            return 0;
+        if (at == in.len || in.data[at] != '.')
+            return at;
+    }
+}
+
 static bool domain_label_is_valid(smx_slice label)
 {
-    size_t len = domain_label(label);
+    size_t len = domain_label(label, DOMAIN_UNICODE);
     return len > 0 && len == label.len;
 }
 
 static bool domain_name_is_valid(smx_slice name)
 {
     for (;;) {
-        size_t len = domain_label(name);
+        size_t len = domain_label(name, DOMAIN_UNICODE);
         if (len == 0 || len == name.len)
             return len > 0;
         if (name.data[len] != '.')

@@ -1,6 +1,7 @@
 /* Paths and mailboxes (RFC 5321 section 4.1.2, RFC 6531 section 3.3). Pure: what is read points
  * into the input. UTF-8 is read first and judged last, so that the error can tell. */
 #include "base/slice.h"
+#include "proto/domain.h"
 #include "proto/octet.h"
 #include "proto/utf8.h"
 #include "smx/proto.h"
@@ -11,16 +12,15 @@ static const smx_slice path_postmaster = {"Postmaster", 10};
 static size_t path_dot_string(smx_slice in)
 {
     size_t at = 0;
-    bool in_atom = false;
-    for (; at < in.len; at++) {
-        if (octet_is(in.data[at], OCTET_ATEXT | OCTET_NON_ASCII))
-            in_atom = true;
-        else if (in.data[at] == '.' && in_atom)
-            in_atom = false;
-        else
-            break;
+    for (;; at++) {
+        size_t atom = at;
+        while (at < in.len && octet_is(in.data[at], OCTET_ATEXT | OCTET_NON_ASCII))
+            at++;
+        if (at == atom)
+            return 0;
+        if (at == in.len || in.data[at] != '.')
+            return at;
     }
-    return in_atom ? at : 0;
 }
 
 /* Octets of the Quoted-string at the start, quotes included, or 0. */
@@ -48,6 +48,12 @@ static size_t path_local_part(smx_slice in)
     return in.data[0] == '"' ? path_quoted_string(in) : path_dot_string(in);
 }
 
+/* True if what stands at `at` cannot belong to a domain. */
+static bool path_ends(smx_slice in, size_t at)
+{
+    return at == in.len || octet_is(in.data[at], OCTET_PATH_MARK);
+}
+
 /* Octets up to one that cannot belong to a domain; a literal ends behind its bracket. */
 static size_t path_domain(smx_slice in)
 {
@@ -56,7 +62,7 @@ static size_t path_domain(smx_slice in)
         at = slice_find(in, ']');
         return at < in.len ? at + 1 : at;
     }
-    while (at < in.len && !octet_is(in.data[at], OCTET_PATH_MARK))
+    while (!path_ends(in, at))
         at++;
     return at;
 }
@@ -99,12 +105,17 @@ static int path_read_mailbox(smx_slice in, unsigned flags, smx_path *path)
     }
     if (rest.len == 0 || rest.data[0] != '@')
         return SMX_E_SYNTAX;
-    size_t domain = path_domain(slice_from(rest, 1));
-    path->domain = slice_to(slice_from(rest, 1), domain);
+    smx_slice behind = slice_from(rest, 1);
+    size_t domain = domain_ascii_name(behind);
+    bool is_name = domain > 0 && path_ends(behind, domain);
+    if (!is_name)
+        domain = path_domain(behind);
+    path->domain = slice_to(behind, domain);
     path->mailbox = slice_to(in, local + 1 + domain);
     if (local > SMX_LOCAL_PART_MAX || domain > SMX_DOMAIN_MAX)
         return SMX_E_RANGE;
-    if (!smx_domain_is_valid(path->domain, true, &path->domain_kind))
+    path->domain_kind = SMX_DOMAIN_NAME;
+    if (!is_name && !smx_domain_is_valid(path->domain, true, &path->domain_kind))
         return SMX_E_SYNTAX;
     return 0;
 }
