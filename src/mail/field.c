@@ -56,11 +56,19 @@ bool smx_field_next(smx_slice header, size_t *at, smx_field *field)
     return true;
 }
 
+/* The next field that begins with `first`: the others are not looked into. */
+static bool field_next_like(smx_slice header, char first, size_t *at, smx_field *field)
+{
+    while (*at < header.len && ascii_lower(header.data[*at]) != ascii_lower(first))
+        *at = field_end(header, *at);
+    return smx_field_next(header, at, field);
+}
+
 bool smx_field_find(smx_slice header, smx_slice name, size_t nth, smx_field *field)
 {
     size_t at = 0;
     smx_field next;
-    while (name.len > 0 && smx_field_next(header, &at, &next)) {
+    while (name.len > 0 && field_next_like(header, name.data[0], &at, &next)) {
         if (!slice_equal_nocase(next.name, name) || nth-- > 0)
             continue;
         *field = next;
