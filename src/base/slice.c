@@ -18,12 +18,6 @@ bool slice_starts_with_nocase(smx_slice s, smx_slice prefix)
     return s.len >= prefix.len && slice_equal_nocase(slice_to(s, prefix.len), prefix);
 }
 
-size_t slice_find(smx_slice s, char c)
-{
-    const char *hit = s.len == 0 ? NULL : memchr(s.data, c, s.len);
-    return hit == NULL ? s.len : (size_t)(hit - s.data);
-}
-
 size_t slice_find_last(smx_slice s, char c)
 {
     const char *hit = s.len == 0 ? NULL : memrchr(s.data, c, s.len);

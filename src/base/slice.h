@@ -22,6 +22,32 @@ static inline bool slice_equal(smx_slice a, smx_slice b)
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+/* Copies the octets to `out`, which has room for them; behind the last one. Most slices of mail are
+ * short: up to 16 octets are moved as two words that may overlap, without a call. */
+static inline char *slice_put(smx_slice s, char *out)
+{
+    uint64_t words[2];
+    uint32_t halves[2];
+    if (s.len >= 8 && s.len <= 16) {
+        memcpy(&words[0], s.data, 8);
+        memcpy(&words[1], s.data + s.len - 8, 8);
+        memcpy(out, &words[0], 8);
+        memcpy(out + s.len - 8, &words[1], 8);
+    } else if (s.len >= 4 && s.len < 8) {
+        memcpy(&halves[0], s.data, 4);
+        memcpy(&halves[1], s.data + s.len - 4, 4);
+        memcpy(out, &halves[0], 4);
+        memcpy(out + s.len - 4, &halves[1], 4);
+    } else if (s.len > 16) {
+        memcpy(out, s.data, s.len);
+    } else if (s.len > 0) {
+        out[0] = s.data[0];
+        out[s.len / 2] = s.data[s.len / 2];
+        out[s.len - 1] = s.data[s.len - 1];
+    }
+    return out + s.len;
+}
+
 /* From octet `from` (at most the length) to the end. */
 static inline smx_slice slice_from(smx_slice s, size_t from)
 {
@@ -76,7 +102,12 @@ bool slice_equal_nocase(smx_slice a, smx_slice b);
 bool slice_starts_with_nocase(smx_slice s, smx_slice prefix);
 
 /* Index of the first `c`, or s.len. */
-size_t slice_find(smx_slice s, char c);
+static inline size_t slice_find(smx_slice s, char c)
+{
+    const char *hit = s.len == 0 ? NULL : memchr(s.data, c, s.len);
+    return hit == NULL ? s.len : (size_t)(hit - s.data);
+}
+
 /* Index of the last `c`, or s.len. */
 size_t slice_find_last(smx_slice s, char c);
 /* Index of the first `needle`, or s.len. */

@@ -12,7 +12,7 @@ static const uint8_t address_mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 
 static void address_write_ipv4(writer *w, const uint8_t octets[4])
 {
-    char text[sizeof("255.255.255.255")];
+    char text[4 * (DIGITS_MAX + 1)];
     char *at = digits_decimal(text, octets[0]);
     for (size_t i = 1; i < 4; i++) {
         *at++ = '.';

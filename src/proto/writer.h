@@ -24,9 +24,7 @@ static inline void writer_slice(writer *w, smx_slice s)
         w->full = true;
         return;
     }
-    if (s.len > 0)
-        memcpy(w->out + w->len, s.data, s.len);
-    w->len += s.len;
+    w->len = (size_t)(slice_put(s, w->out + w->len) - w->out);
 }
 
 static inline void writer_char(writer *w, char c)

@@ -183,6 +183,23 @@ static void base_slice__constant_time_equality(void **state)
     assert_true(slice_equal_constant_time(SMX_SLICE(""), (smx_slice){0}));
 }
 
+/* Each length takes its own way; what stands behind the octets stays. */
+static void base_slice__put_copies_any_length(void **state)
+{
+    (void)state;
+    static const char text[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+    for (size_t len = 0; len < sizeof(text); len++) {
+        char out[sizeof(text) + 1];
+        memset(out, '#', sizeof(out));
+        assert_ptr_equal(slice_put(slice_of(text, len), out), out + len);
+        assert_memory_equal(out, text, len);
+        assert_int_equal(out[len], '#');
+    }
+    char none = '#';
+    assert_ptr_equal(slice_put((smx_slice){0}, &none), &none);
+    assert_int_equal(none, '#');
+}
+
 static void base_slice__text_is_a_copy_with_nul(void **state)
 {
     (void)state;
@@ -219,6 +236,7 @@ int main(void)
         cmocka_unit_test(base_slice__globs),
         cmocka_unit_test(base_slice__globs_do_not_explode),
         cmocka_unit_test(base_slice__constant_time_equality),
+        cmocka_unit_test(base_slice__put_copies_any_length),
         cmocka_unit_test(base_slice__text_is_a_copy_with_nul),
         cmocka_unit_test(base_error__every_error_has_a_text),
     };
