@@ -30,9 +30,9 @@ static size_t command_verb_end(smx_slice line)
 
 static smx_verb command_verb_find(smx_slice name)
 {
+    char first = name.len == 0 ? '\0' : ascii_upper(name.data[0]);
     for (smx_verb verb = SMX_VERB_UNKNOWN + 1; verb < SMX_VERB_COUNT; verb++)
-        if (command_verbs[verb].len == name.len &&
-            command_verbs[verb].text[0] == ascii_upper(name.data[0]) &&
+        if (command_verbs[verb].len == name.len && command_verbs[verb].text[0] == first &&
             slice_equal_nocase(name, command_verb_slice(verb)))
             return verb;
     return SMX_VERB_UNKNOWN;

@@ -106,13 +106,25 @@ static size_t reply_fit(smx_slice line, size_t room)
     return end;
 }
 
+/* Most are: the text is one line as it stands. */
+static bool reply_is_one_line(smx_slice text)
+{
+    return text.len <= REPLY_WRITE_LINE_MAX - REPLY_LINE_OVERHEAD && octet_shown(text) == text.len;
+}
+
 int smx_reply_write(const smx_reply *reply, bool enhanced_codes, char *out, size_t capacity,
                     size_t *written)
 {
     assert(reply->code >= 200 && reply->code <= 599);
     writer w = writer_to(out, capacity);
     reply_prefix prefix = reply_prefix_of(reply, enhanced_codes && reply_has_enhanced(reply));
-    smx_slice rest = reply->text.data == NULL ? SMX_SLICE("") : reply->text;
+    if (reply_is_one_line(reply->text)) {
+        reply_write_prefix(&w, &prefix, true, reply->text.len > 0);
+        writer_slice(&w, reply->text);
+        writer_slice(&w, SMX_SLICE("\r\n"));
+        return writer_end(&w, written);
+    }
+    smx_slice rest = reply->text;
     smx_slice line;
     while (slice_cut(&rest, '\n', &line)) {
         do {
