@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "base/fresh.h"
 #include "net/connection_internal.h"
 
 /* ---- telling ---- */
@@ -478,7 +479,7 @@ void connection_set_deadline(connection *c, uint64_t due)
 
 connection *connection_new(smx_loop *loop, bool is_unix)
 {
-    connection *c = calloc(1, sizeof(*c));
+    connection *c = fresh(connection);
     if (c == NULL)
         return NULL;
     c->loop = loop;

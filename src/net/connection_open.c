@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/fresh.h"
 #include "net/connection_internal.h"
 #include "net/resolver.h"
 #include "net/uv_error.h"
@@ -178,7 +179,7 @@ static int opening_take_addresses(connection_opening *o, const resolver_address 
                                   size_t count)
 {
     sa_family_t family = o->source.any.sa_family;
-    o->addresses = calloc(count, sizeof(*addresses));
+    o->addresses = malloc(count * sizeof(*addresses)); /* an answer's: few */
     if (o->addresses == NULL)
         return SMX_E_NOMEM;
     for (size_t i = 0; i < count; i++)
@@ -250,7 +251,7 @@ int connection_open(smx_loop *loop, const connection_target *target, uint64_t ti
     if (new == NULL)
         return SMX_E_NOMEM;
     int error = SMX_E_NOMEM;
-    new->opening = calloc(1, sizeof(*new->opening));
+    new->opening = fresh(connection_opening);
     if (new->opening != NULL) {
         new->opening->c = new;
         new->opening->deadline = loop_now(loop) + timeout_ms;

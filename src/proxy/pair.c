@@ -187,6 +187,9 @@ void pair_look_at_queues(pair *p)
 {
     bool client_full = is_full(p->guest.connection);
     bool upstream_full = is_full(p->upstream);
+    bool was_full = p->upstream_full || p->held_up[RELAY_CLIENT] || p->held_up[RELAY_UPSTREAM];
+    if (!client_full && !upstream_full && !was_full)
+        return;
     if (upstream_full != p->upstream_full)
         relay_stalled(p->relay, pair_now(p), upstream_full);
     p->upstream_full = upstream_full;
@@ -208,13 +211,11 @@ static bool is_held(const pair *p, relay_side side)
 /* What is known of the sides, once the relay has had its say. */
 static void pair_settle(pair *p)
 {
-    relay_info info;
     pair_look_at_queues(p);
-    relay_get_info(p->relay, &info);
     connection_waiting(p->guest.connection, p->asking || relay_is_waiting(p->relay, RELAY_CLIENT));
     if (p->upstream != NULL)
         connection_waiting(p->upstream, relay_is_waiting(p->relay, RELAY_UPSTREAM));
-    bool idle = !p->asking && !info.in_transaction && !info.receiving && info.outstanding == 0;
+    bool idle = !p->asking && relay_is_idle(p->relay);
     if (!idle)
         p->trim_due = UINT64_MAX;
     else if (p->progress)
@@ -309,7 +310,7 @@ static void pair_say_good_bye(pair *p)
 {
     relay_info info;
     relay_get_info(p->relay, &info);
-    if (info.is_raw || info.in_transaction || info.receiving || info.outstanding > 0)
+    if (info.is_raw || !relay_is_idle(p->relay))
         return;
     p->leaving = false;
     if (relay_shutdown(p->relay, PEER_REPLY(GOING)) != 0)

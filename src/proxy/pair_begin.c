@@ -1,8 +1,7 @@
 /* How a pair comes to be: behind what comes before every session (guest.c) the hooks of CONNECT are
  * asked, the upstream is connected to, and its banner is the first that the client hears. Where there
  * is no upstream the client gets a 421 instead of a banner. */
-#include <stdlib.h>
-
+#include "base/fresh.h"
 #include "client/client_tls.h"
 #include "proxy/proxy_internal.h"
 #include "server/replies.h"
@@ -106,6 +105,8 @@ static void note_connected(pair *p)
 {
     char text[SMX_ADDRESS_TEXT];
     const smx_address *peer = connection_peer(p->upstream);
+    if (!trace_is_wanted(p))
+        return;
     if (peer->family == 4 || peer->family == 6)
         trace_note(p, "connected to %s, port %u", smx_address_write(peer, text).data, peer->port);
     else
@@ -197,7 +198,7 @@ void pair_secured_first(pair *p, int error)
 void pair_new(entrance *e, connection *c)
 {
     const smx_reply *refusal;
-    pair *p = calloc(1, sizeof(*p));
+    pair *p = fresh(pair);
     if (p == NULL || connection_start(c, &pair_client_handler, p) != 0) {
         free(p);
         connection_close(c);

@@ -34,11 +34,8 @@ static void event_command(pair *p, const relay_event *event)
 
 static bool ends_message(const pair *p, const relay_event *event)
 {
-    relay_info info;
-    if (event->kind != RELAY_KIND_MESSAGE && event->kind != RELAY_KIND_LAST_CHUNK)
-        return false;
-    relay_get_info(p->relay, &info);
-    return !info.in_transaction;
+    bool is_final = event->kind == RELAY_KIND_MESSAGE || event->kind == RELAY_KIND_LAST_CHUNK;
+    return is_final && !relay_in_transaction(p->relay);
 }
 
 /* What becomes of AUTH and of messages, for the counters. */

@@ -281,10 +281,8 @@ void pair_ask_mail(pair *p)
 
 static void asked_mail(pair *p, smx_slice argument)
 {
-    relay_info info;
     pair_watch *w = p->watch;
-    relay_get_info(p->relay, &info);
-    if (info.outstanding == 0) {
+    if (relay_outstanding(p->relay) == 0) {
         ask_mail(p, argument);
         return;
     }

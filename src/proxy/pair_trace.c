@@ -8,7 +8,7 @@
 
 enum { NOTE_MAX = 256 };
 
-static bool is_wanted(const pair *p)
+bool trace_is_wanted(const pair *p)
 {
     const smx_proxy_options *options = &p->proxy->options;
     const pair_watch *w = p->watch;
@@ -103,7 +103,7 @@ void trace_event(pair *p, const relay_event *event)
     relay_info info;
     bool line = event->type == RELAY_COMMAND || event->type == RELAY_REPLY ||
                 event->type == RELAY_OWN_REPLY || event->type == RELAY_PASSTHROUGH;
-    if (!line || !is_wanted(p))
+    if (!line || !trace_is_wanted(p))
         return;
     relay_get_info(p->relay, &info);
     if (p->watch->octets > 0)
@@ -123,7 +123,7 @@ void trace_event(pair *p, const relay_event *event)
 void trace_note(pair *p, const char *format, ...)
 {
     char text[NOTE_MAX];
-    if (!is_wanted(p))
+    if (!trace_is_wanted(p))
         return;
     va_list arguments;
     va_start(arguments, format);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/fresh.h"
 #include "mail/envelope.h"
 #include "proxy/proxy_internal.h"
 #include "server/replies.h"
@@ -93,7 +94,7 @@ const smx_reply *pair_transaction_read_rcpt(pair_transaction *tx, smx_slice argu
 pair_transaction *pair_transaction_begin_mail(pair *p, smx_slice argument)
 {
     pair_watch *w = p->watch;
-    pair_transaction *tx = w->spare != NULL ? w->spare : calloc(1, sizeof(*tx));
+    pair_transaction *tx = w->spare != NULL ? w->spare : fresh(pair_transaction);
     if (tx == NULL)
         return NULL;
     w->spare = NULL;
@@ -221,9 +222,7 @@ void pair_transaction_reply(pair *p, const relay_event *event)
         rcpt_answered(p, tx, event->code);
     } else if ((event->kind == RELAY_KIND_MESSAGE || event->kind == RELAY_KIND_LAST_CHUNK) &&
                event->code != 353) {
-        relay_info info;
-        relay_get_info(p->relay, &info);
-        if (!info.in_transaction)
+        if (!relay_in_transaction(p->relay))
             message_answered(p, tx, yes);
     }
 }

@@ -1,7 +1,6 @@
 /* What hooks, records and transcripts are shown of a session: its view, and the transaction under way.
  * It is read off what passes; nothing of this is there when nobody looks. */
-#include <stdlib.h>
-
+#include "base/fresh.h"
 #include "proxy/proxy_internal.h"
 
 int watch_new(pair *p)
@@ -10,7 +9,7 @@ int watch_new(pair *p)
     int error = 0;
     if (!p->listener->is_watched)
         return 0;
-    p->watch = calloc(1, sizeof(*p->watch));
+    p->watch = fresh(pair_watch);
     if (p->watch == NULL)
         return SMX_E_NOMEM;
     if (f->hooks != NULL)
@@ -93,8 +92,10 @@ static void watch_hello(pair *p, const relay_event *event)
     smx_command command;
     relay_info info;
     bool extended = event->kind == RELAY_KIND_HELLO || event->kind == RELAY_KIND_OWN_HELLO;
+    if (!extended && event->kind != RELAY_KIND_HELO)
+        return;
     relay_get_info(p->relay, &info);
-    if ((!extended && event->kind != RELAY_KIND_HELO) || (event->own && !info.is_named))
+    if (event->own && !info.is_named)
         return;
     relay_read_command(without_end(event->text), &command);
     keep(&p->watch->helo, command.argument, &p->guest.view.helo);
@@ -240,18 +241,16 @@ void watch_octets(pair *p, const relay_event *event)
 /* The transaction is over when the relay says so and all replies to it were given. */
 void watch_settle(pair *p)
 {
-    relay_info info;
     pair_watch *w = p->watch;
     if (w == NULL || p->state != PAIR_RELAYS || p->asking)
         return;
-    relay_get_info(p->relay, &info);
     pair_transaction *tx = w->transaction;
-    if (tx != NULL && info.in_transaction)
+    if (tx != NULL && relay_in_transaction(p->relay))
         tx->is_taken = true;
-    if (info.outstanding > 0)
+    if (relay_outstanding(p->relay) > 0)
         return;
     bool begun = tx != NULL && (tx->is_taken || tx->is_refused);
-    if (begun && !info.in_transaction && !info.receiving)
+    if (begun && relay_is_idle(p->relay))
         pair_transaction_end(p);
     if (w->mail_waits)
         pair_ask_mail(p);

@@ -158,6 +158,7 @@ static void listener_fill_relay(proxy_listener *l, const smx_proxy_listener *opt
         .idle_timeout_ms = o->idle_timeout_ms,
         .upstream_timeout_ms = u->reply_timeout_ms,
         .min_rate = o->min_rate,
+        .hello = &l->hello,
     };
 }
 

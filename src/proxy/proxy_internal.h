@@ -35,6 +35,7 @@ typedef struct proxy_listener {
     smx_proxy *proxy;
     smx_proxy_upstream upstream;
     relay_options relay;
+    relay_hello_memory hello;
     bool is_raw;          /* TLS passes from the first octet on: nothing is said on clear text */
     uint64_t loops_until; /* the upstream was found to be ourselves: nobody is connected to it */
     bool is_watched;      /* somebody wants to know what passes: hooks, records, transcripts */
@@ -315,6 +316,8 @@ void pair_body_decided(pair *p, smx_hook_phase phase, const smx_verdict *verdict
 
 /* ---- pair_trace.c ---- */
 
+/* Somebody reads along: what is for them alone need not be written otherwise. */
+bool trace_is_wanted(const pair *p);
 void trace_event(pair *p, const relay_event *event);
 /* The session is over. */
 void trace_end(pair *p);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/checked.h"
+#include "base/fresh.h"
 #include "proxy/relay_machine.h"
 
 const char *relay_kind_text(relay_kind kind)
@@ -34,7 +35,7 @@ static bool is_sealed(const relay_options *o)
 
 int relay_new(const relay_options *options, uint64_t now, relay **out)
 {
-    relay *r = calloc(1, sizeof(*r));
+    relay *r = fresh(relay);
     if (r == NULL)
         return SMX_E_NOMEM;
     r->options = options;
@@ -430,11 +431,31 @@ int relay_shutdown(relay *r, const smx_reply *reply)
     return r->failed ? SMX_E_NOMEM : 0;
 }
 
+bool relay_in_transaction(const relay *r)
+{
+    return r->in_transaction || r->discarding;
+}
+
+static bool is_receiving(const relay *r)
+{
+    return r->state >= RELAY_STATE_DATA && r->state <= RELAY_STATE_CHUNK_REST;
+}
+
+bool relay_is_idle(const relay *r)
+{
+    return r->wait_count == 0 && !relay_in_transaction(r) && !is_receiving(r);
+}
+
+size_t relay_outstanding(const relay *r)
+{
+    return r->wait_count;
+}
+
 void relay_get_info(const relay *r, relay_info *info)
 {
     *info = (relay_info){
-        .in_transaction = r->in_transaction || r->discarding,
-        .receiving = r->state >= RELAY_STATE_DATA && r->state <= RELAY_STATE_CHUNK_REST,
+        .in_transaction = relay_in_transaction(r),
+        .receiving = is_receiving(r),
         .authenticated = r->authenticated,
         .client_tls = r->client_tls,
         .upstream_tls = r->upstream_tls,

@@ -26,6 +26,18 @@ typedef enum relay_tls {
                            upstream's is IMPLICIT they do from the first one */
 } relay_tls;
 
+/* The last EHLO reply and what became of it, for all sessions of a listener on one loop: most servers
+ * say the same to everybody. Zero: none. */
+typedef struct relay_hello_memory {
+    smx_extensions offered;
+    bool auth_hidden;
+    uint8_t session; /* what the outcome depends on beside the reply */
+    uint16_t said_length;
+    uint16_t passed_length;
+    char said[1024];
+    char passed[1024];
+} relay_hello_memory;
+
 /* Of all sessions of a listener; must outlive them. */
 typedef struct relay_options {
     smx_slice hostname; /* in the machine's own replies */
@@ -49,6 +61,7 @@ typedef struct relay_options {
     uint32_t idle_timeout_ms;     /* of the client; 0: 300000 */
     uint32_t upstream_timeout_ms; /* for a reply; 0: 600000 */
     uint32_t min_rate;            /* octets a second of the client; 0: none */
+    relay_hello_memory *hello;    /* NULL: every reply is read anew */
 } relay_options;
 
 /* What a reply answers, and what a command is; own ones are the machine's. Its word is for logs. */
@@ -202,6 +215,14 @@ void relay_stalled(relay *r, uint64_t now, bool stalled);
 uint64_t relay_deadline(const relay *r);
 void relay_expire(relay *r, uint64_t now);
 
+/* MAIL was taken, and its transaction is not over. */
+bool relay_in_transaction(const relay *r);
+/* No transaction, no body, and all commands were answered. */
+bool relay_is_idle(const relay *r);
+/* How many replies are awaited. */
+size_t relay_outstanding(const relay *r);
+
+/* All that is known, for those who want more than one of it. */
 typedef struct relay_info {
     bool in_transaction; /* MAIL was taken */
     bool receiving;      /* within a body */

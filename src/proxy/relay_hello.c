@@ -162,8 +162,51 @@ static int filter_hello(relay *r, const smx_reply_lines *reply)
     return error == 0 ? mark_lines(r) : error;
 }
 
+/* ---- the reply before ---- */
+
+/* All of the session that `filter_hello` and relay_offers_auth look at. */
+static uint8_t session_of(const relay *r)
+{
+    return (uint8_t)(r->client_tls | r->upstream_tls << 1 | r->upstream_verified << 2 |
+                     r->may_xclient << 3);
+}
+
+static bool remembers(const relay *r, const smx_reply_lines *reply)
+{
+    const relay_hello_memory *m = r->options->hello;
+    return m != NULL && m->said_length > 0 && m->session == session_of(r) &&
+           slice_equal(slice_of(m->said, m->said_length), reply->raw);
+}
+
+static void remember(const relay *r, const smx_reply_lines *reply)
+{
+    relay_hello_memory *m = r->options->hello;
+    smx_slice passed = buffer_slice(&r->scratch);
+    if (m == NULL || reply->raw.len > sizeof(m->said) || passed.len > sizeof(m->passed))
+        return;
+    m->offered = r->offered;
+    m->auth_hidden = r->auth_hidden;
+    m->session = session_of(r);
+    m->said_length = (uint16_t)reply->raw.len;
+    m->passed_length = (uint16_t)passed.len;
+    memcpy(m->said, reply->raw.data, reply->raw.len);
+    memcpy(m->passed, passed.data, passed.len);
+}
+
+static void recall(relay *r, relay_event *event)
+{
+    const relay_hello_memory *m = r->options->hello;
+    r->offered = m->offered;
+    r->auth_hidden = m->auth_hidden;
+    event->text = slice_of(m->passed, m->passed_length);
+}
+
 void relay_pass_hello(relay *r, const smx_reply_lines *reply, relay_event *event)
 {
+    if (remembers(r, reply)) {
+        recall(r, event);
+        return;
+    }
     smx_capabilities capabilities;
     smx_capabilities_parse(reply, &capabilities);
     r->offered = capabilities.extensions;
@@ -173,5 +216,6 @@ void relay_pass_hello(relay *r, const smx_reply_lines *reply, relay_event *event
         relay_fail(r);
         return;
     }
+    remember(r, reply);
     event->text = buffer_slice(&r->scratch);
 }

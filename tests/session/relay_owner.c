@@ -31,7 +31,7 @@ static smx_slice keep(relay_owner *o, smx_slice text)
 void relay_owner_init(relay_owner *o)
 {
     *o = (relay_owner){0};
-    o->options = (relay_options){.hostname = SMX_SLICE("proxy.example")};
+    o->options = (relay_options){.hostname = SMX_SLICE("proxy.example"), .hello = &o->hello};
 }
 
 void relay_owner_free(relay_owner *o)

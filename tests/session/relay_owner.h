@@ -18,6 +18,7 @@ typedef struct relay_owner_ask {
 
 typedef struct relay_owner {
     relay_options options;
+    relay_hello_memory hello;
     relay *relay;
     uint64_t now;
     arena memory;  /* of options and verdicts */

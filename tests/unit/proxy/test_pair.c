@@ -369,6 +369,35 @@ static void proxy_pair__behind_quit_no_side_is_waited_for(void **state)
     client_close(up);
 }
 
+/* Sessions of one listener share what became of the last EHLO reply: each hears that of its own. */
+static void proxy_pair__ehlo_replies_are_remembered_until_another_comes(void **state)
+{
+    static const struct {
+        const char *said;
+        const char *last;
+    } replies[] = {
+        {"250-up.example\r\n250-SIZE 9\r\n250 X-OWN\r\n", "250 SIZE 9"},
+        {"250-up.example\r\n250-SIZE 9\r\n250 X-OWN\r\n", "250 SIZE 9"},
+        {"250-up.example\r\n250-SIZE 8\r\n250 X-OWN\r\n", "250 SIZE 8"},
+        {"250-up.example\r\n250-SIZE 9\r\n250 X-OWN\r\n", "250 SIZE 9"},
+    };
+    proxy_fixture *x = *state;
+    proxy_play(x);
+    for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
+        client *c = client_open(x->f);
+        client *up = proxy_accept(x);
+        client_say(up, "220 up.example ESMTP");
+        client_expect(c, "220 ");
+        client_say(c, "EHLO client.example");
+        upstream_expect(up, "EHLO client.example");
+        client_send(up, replies[i].said);
+        client_expect(c, replies[i].last);
+        client_close(c);
+        client_close(up);
+    }
+    proxy_expect_empty(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +417,7 @@ int main(void)
         PROXY_TEST(proxy_pair__shutdown_says_421_to_the_idle_and_waits_for_the_busy),
         PROXY_TEST(proxy_pair__dismissed_sessions_hear_421_between_two_messages),
         PROXY_TEST(proxy_pair__behind_quit_no_side_is_waited_for),
+        PROXY_TEST(proxy_pair__ehlo_replies_are_remembered_until_another_comes),
     };
     return cmocka_run_group_tests_name("proxy/pair", tests, NULL, NULL);
 }
