@@ -354,7 +354,9 @@ void connection_flush(connection *c)
         return;
     connection_socket_try(c, NULL, 0, &none);
     connection_socket_submit(c);
-    if (c->want_drained && connection_queued(c) < CONNECTION_LOW)
+    /* While the socket takes nothing the end of the write tells: told here, the owner would only try
+     * again in every turn. */
+    if (c->want_drained && uv_stream_get_write_queue_size(&c->uv.stream) == 0)
         connection_tell_later(c, CONNECTION_TELL_DRAINED);
 }
 

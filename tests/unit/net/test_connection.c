@@ -320,6 +320,22 @@ static void net_connection__drained_is_told_when_all_goes_at_once(void **state)
     free(octets);
 }
 
+/* Where octets wait behind a write, an owner that was told would try again in every turn. */
+static void net_connection__drained_waits_for_the_socket(void **state)
+{
+    peers *p = *state;
+    smx_slice octets = {much_new(), MUCH};
+    peers_connect(p);
+    connection_pause(p->server.c, true);
+    for (size_t taken = 1; taken > 0; peers_settle(p))
+        assert_int_equal(connection_send_in_place(p->client.c, &octets, 1, &taken), 0);
+    p->client.drained = 0;
+    peer_queue(&p->client, "RSET\r\n");
+    peers_settle(p);
+    assert_int_equal(p->client.drained, 0);
+    free((char *)(uintptr_t)octets.data);
+}
+
 /* ---- ends ---- */
 
 static void net_connection__end_is_told_once(void **state)
@@ -656,6 +672,7 @@ int main(void)
         TCP_TEST(net_connection__much_goes_through_with_backpressure),
         TCP_TEST(net_connection__queue_takes_more_than_the_socket),
         TCP_TEST(net_connection__drained_is_told_when_all_goes_at_once),
+        TCP_TEST(net_connection__drained_waits_for_the_socket),
         TCP_TEST(net_connection__end_is_told_once),
         TCP_TEST(net_connection__abort_is_a_reset),
         TCP_TEST(net_connection__reset_behind_octets_is_a_reset),
