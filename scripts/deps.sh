@@ -12,7 +12,7 @@ build=(
   libcmocka-dev
 )
 peers=(
-  openssl python3 python3-aiosmtpd python3-pytest python3-pytest-xdist python3-yaml
+  openssl valgrind python3 python3-aiosmtpd python3-pytest python3-pytest-xdist python3-yaml
   swaks libauthen-sasl-perl libio-socket-ssl-perl libnet-dns-perl libnet-ssleay-perl
 )
 lint=(clang-format clang-tidy cppcheck git shellcheck)
