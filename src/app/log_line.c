@@ -30,7 +30,7 @@ static const char KEYS[VALUE_KINDS][KIND_KEY_MAX + 1][5][KIND_KEY_MAX + 1] = {
 
 static inline bool is_of(value_kind kind, smx_slice key)
 {
-    if (key.len > KIND_KEY_MAX)
+    if (key.len == 0 || key.len > KIND_KEY_MAX)
         return false;
     for (size_t i = 0; KEYS[kind][key.len][i][0] != '\0'; i++) {
         if (KEYS[kind][key.len][i][0] == key.data[0] &&

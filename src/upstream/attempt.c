@@ -42,8 +42,10 @@ void attempt_free(upstream_attempt *attempt)
 
 void attempt_free_spares(upstream_pool *pool)
 {
-    for (list_node *spare; (spare = list_take_first(&pool->spare_attempts)) != NULL;)
-        free(list_member(spare, upstream_attempt, node));
+    for (list_node *n = pool->spare_attempts.first, *next; n != NULL; n = next) {
+        next = n->next;
+        free(list_member(n, upstream_attempt, node));
+    }
 }
 
 /* ---- telling ---- */
