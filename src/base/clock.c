@@ -45,9 +45,9 @@ smx_slice clock_rfc5322(uint64_t wall_ms, char text[static CLOCK_TEXT])
     (void)localtime_r(&seconds, &local);
     bool is_west = local.tm_gmtoff < 0;
     unsigned minutes = (unsigned)(is_west ? -local.tm_gmtoff : local.tm_gmtoff) / 60;
-    char *at = clock_put(text, &days[5 * local.tm_wday], 5);
+    char *at = clock_put(text, &days[5U * (size_t)local.tm_wday], 5);
     at = digits_decimal(at, (unsigned)local.tm_mday);
-    at = clock_put(at, &months[4 * local.tm_mon], 5);
+    at = clock_put(at, &months[4U * (size_t)local.tm_mon], 5);
     at = digits_decimal(at, (unsigned)local.tm_year + 1900);
     *at++ = ' ';
     at =
