@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "mux/delivery.h"
 #include "mux/match.h"
+#include "support/loop_until.h"
 
 typedef struct site {
     smx_loop *loop;
@@ -49,20 +50,7 @@ typedef struct site {
     uint16_t recipient_codes[2];
 } site;
 
-static void site_on_tick(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
-#define site_until(s, condition)                                                                   \
-    do {                                                                                           \
-        uint64_t until_ = clock_monotonic_ms() + 10000;                                            \
-        while (!(condition)) {                                                                     \
-            if (clock_monotonic_ms() > until_)                                                     \
-                fail_msg("this did not happen: %s", #condition);                                   \
-            (void)uv_run(smx_loop_uv((s)->loop), UV_RUN_ONCE);                                     \
-        }                                                                                          \
-    } while (0)
+#define site_until(s, condition) loop_until((s)->loop, condition)
 
 static void site_on_message(void *arg, const sink_record *record)
 {
@@ -93,8 +81,7 @@ static int site_make(void **state, const char *route)
     *state = s;
     if (s == NULL || smx_loop_new(NULL, &s->loop) != 0)
         return -1;
-    (void)uv_timer_init(smx_loop_uv(s->loop), &s->tick);
-    (void)uv_timer_start(&s->tick, site_on_tick, 10, 10);
+    loop_tick(s->loop, &s->tick);
     const sink_options options = {.listen = "127.0.0.1:0",
                                   .hostname = "sink.example",
                                   .on_message = site_on_message,

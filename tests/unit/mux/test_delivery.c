@@ -12,6 +12,7 @@
 #include "app/sink.h"
 #include "base/clock.h"
 #include "mux/mux_internal.h"
+#include "support/loop_until.h"
 
 enum { SINKS = 2 };
 
@@ -43,25 +44,7 @@ typedef struct site {
     char text[1024];
 } site;
 
-static void site_on_tick(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
-static void site_turn(site *s)
-{
-    (void)uv_run(smx_loop_uv(s->loop), UV_RUN_ONCE);
-}
-
-#define site_until(s, condition)                                                                   \
-    do {                                                                                           \
-        uint64_t until_ = clock_monotonic_ms() + 10000;                                            \
-        while (!(condition)) {                                                                     \
-            if (clock_monotonic_ms() > until_)                                                     \
-                fail_msg("this did not happen: %s", #condition);                                   \
-            site_turn(s);                                                                          \
-        }                                                                                          \
-    } while (0)
+#define site_until(s, condition) loop_until((s)->loop, condition)
 
 static void site_on_message(void *arg, const sink_record *record)
 {
@@ -116,8 +99,7 @@ static int site_setup(void **state)
     *state = s;
     if (s == NULL || smx_loop_new(NULL, &s->loop) != 0)
         return -1;
-    (void)uv_timer_init(smx_loop_uv(s->loop), &s->tick);
-    (void)uv_timer_start(&s->tick, site_on_tick, 10, 10);
+    loop_tick(s->loop, &s->tick);
     for (size_t i = 0; i < SINKS; i++)
         site_add_sink(s, i);
     s->user = (mux_user_options){.user = {.name = SMX_SLICE("ann")},
@@ -169,7 +151,7 @@ static int site_teardown(void **state)
         sink_free(s->sinks[i]);
     mux_worker_free(s->worker);
     uv_close((uv_handle_t *)&s->tick, NULL);
-    site_turn(s);
+    loop_turn(s->loop);
     smx_loop_free(s->loop);
     mux_free(s->mux);
     mux_state_free(s->state);
@@ -396,7 +378,7 @@ static void delivery__the_drain_makes_what_waits_behind_the_dot_unknown(void **s
     site_begin(s);
     site_until(s, s->taken[0] == 1 || s->has_result);
     for (int i = 0; i < 5; i++)
-        site_turn(s);
+        loop_turn(s->loop);
     assert_false(s->has_result);
     site_drain(s, 100);
     site_until(s, s->drained && s->has_result);

@@ -10,6 +10,7 @@
 
 #include "app/sink.h"
 #include "base/clock.h"
+#include "support/loop_until.h"
 #include "unit/net/test_certificates.h"
 #include "upstream/pool_internal.h"
 
@@ -39,25 +40,7 @@ typedef struct told {
     uint32_t tries;
 } told;
 
-static void site_on_tick(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
-static void site_turn(site *s)
-{
-    (void)uv_run(smx_loop_uv(s->loop), UV_RUN_ONCE);
-}
-
-#define site_until(s, condition)                                                                   \
-    do {                                                                                           \
-        uint64_t until_ = clock_monotonic_ms() + 10000;                                            \
-        while (!(condition)) {                                                                     \
-            if (clock_monotonic_ms() > until_)                                                     \
-                fail_msg("this did not happen: %s", #condition);                                   \
-            site_turn(s);                                                                          \
-        }                                                                                          \
-    } while (0)
+#define site_until(s, condition) loop_until((s)->loop, condition)
 
 static void site_faults(site *s, const char *text)
 {
@@ -74,8 +57,7 @@ static int site_setup(void **state)
     *state = s;
     if (s == NULL || smx_loop_new(NULL, &s->loop) != 0)
         return -1;
-    (void)uv_timer_init(smx_loop_uv(s->loop), &s->tick);
-    (void)uv_timer_start(&s->tick, site_on_tick, 10, 10);
+    loop_tick(s->loop, &s->tick);
     s->sink_options = (sink_options){.listen = "127.0.0.1:0", .hostname = "sink.example"};
     s->options = (upstream_options){.name = "one", .host = "127.0.0.1", .open_ahead = true};
     assert_int_equal(smx_mailbox_parse(SMX_SLICE("ann@example.com"), 0, &s->envelope.mail.path), 0);
@@ -138,7 +120,7 @@ static int site_teardown(void **state)
     if (s->files != NULL)
         test_certificates_free(s->files);
     uv_close((uv_handle_t *)&s->tick, NULL);
-    site_turn(s);
+    loop_turn(s->loop);
     smx_loop_free(s->loop);
     free(s);
     return 0;
@@ -192,7 +174,7 @@ static uint64_t site_total(const site *s, upstream_counter counter)
 static void site_linger(site *s)
 {
     for (int turns = 0; turns < 20; turns++)
-        site_turn(s);
+        loop_turn(s->loop);
 }
 
 /* A server that takes one message a connection: the second message finds none. */
@@ -267,7 +249,7 @@ static pool_connection *site_open_slowly(site *s, told *waits)
     pool_connection *c = s->pools[0]->ahead->connection;
     smx_client_info info = {0};
     while (info.connected_at == 0) {
-        site_turn(s);
+        loop_turn(s->loop);
         smx_client_get_info(c->client, &info);
     }
     return c;

@@ -10,6 +10,7 @@
 
 #include "app/sink.h"
 #include "base/clock.h"
+#include "support/loop_until.h"
 #include "upstream/pool_internal.h"
 
 enum { ATTEMPTS = 200 };
@@ -46,25 +47,7 @@ typedef struct told {
     uint16_t recipient_code;
 } told;
 
-static void site_on_tick(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
-static void site_turn(site *s)
-{
-    (void)uv_run(smx_loop_uv(s->loop), UV_RUN_ONCE);
-}
-
-#define site_until(s, condition)                                                                   \
-    do {                                                                                           \
-        uint64_t until_ = clock_monotonic_ms() + 10000;                                            \
-        while (!(condition)) {                                                                     \
-            if (clock_monotonic_ms() > until_)                                                     \
-                fail_msg("this did not happen: %s", #condition);                                   \
-            site_turn(s);                                                                          \
-        }                                                                                          \
-    } while (0)
+#define site_until(s, condition) loop_until((s)->loop, condition)
 
 static void site_on_message(void *arg, const sink_record *record)
 {
@@ -89,8 +72,7 @@ static int site_setup(void **state)
     *state = s;
     if (s == NULL || smx_loop_new(NULL, &s->loop) != 0)
         return -1;
-    (void)uv_timer_init(smx_loop_uv(s->loop), &s->tick);
-    (void)uv_timer_start(&s->tick, site_on_tick, 10, 10);
+    loop_tick(s->loop, &s->tick);
     const sink_options options = {.listen = "127.0.0.1:0",
                                   .hostname = "sink.example",
                                   .max_size = 1000,
@@ -133,7 +115,7 @@ static int site_teardown(void **state)
     upstream_free(s->u);
     sink_free(s->sink);
     uv_close((uv_handle_t *)&s->tick, NULL);
-    site_turn(s);
+    loop_turn(s->loop);
     smx_loop_free(s->loop);
     free(s);
     return 0;
@@ -431,7 +413,7 @@ static void pool__cancel_works_in_each_state(void **state)
         site_submit(s, &t[0]);
         site_submit(s, &t[1]); /* waits for the permit */
         for (int turns = 0; turns < 20; turns++)
-            site_turn(s);
+            loop_turn(s->loop);
         for (size_t k = 2; k-- > 0;) {
             assert_int_equal(t[k].turn, 0);
             assert_int_equal(upstream_attempt_cancel(t[k].attempt), 0);
@@ -454,7 +436,7 @@ static void pool__cancel_behind_the_dot_comes_too_late(void **state)
     site_submit(s, &t);
     smx_client_info info = {0};
     while (info.phase != SMX_CLIENT_PHASE_FINAL) {
-        site_turn(s);
+        loop_turn(s->loop);
         if (t.attempt->connection != NULL)
             smx_client_get_info(t.attempt->connection->client, &info);
     }
@@ -478,7 +460,7 @@ static void pool__abort_ends_every_attempt_and_tries_nothing_again(void **state)
         site_submit(s, &t[i]);
     upstream_pool_close(s->pool, site_on_closed, s);
     for (int turns = 0; turns < 20; turns++)
-        site_turn(s);
+        loop_turn(s->loop);
     assert_false(s->closed);
     upstream_pool_abort(s->pool);
     site_until(s, s->closed);
@@ -547,7 +529,7 @@ static void site_pause(site *s, uint64_t ms)
 {
     uint64_t until = clock_monotonic_ms() + ms;
     while (clock_monotonic_ms() < until)
-        site_turn(s);
+        loop_turn(s->loop);
 }
 
 static void pool_steps__the_owners_pauses_do_not_count(void **state)

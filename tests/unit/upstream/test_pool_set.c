@@ -14,6 +14,7 @@
 #include "app/sink.h"
 #include "base/clock.h"
 #include "client/client_internal.h"
+#include "support/loop_until.h"
 #include "unit/net/test_certificates.h"
 #include "upstream/pool_internal.h"
 #include "upstream/pool_set.h"
@@ -32,20 +33,7 @@ typedef struct site {
     bool closed;
 } site;
 
-static void site_on_tick(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
-#define site_until(s, condition)                                                                   \
-    do {                                                                                           \
-        uint64_t until_ = clock_monotonic_ms() + 10000;                                            \
-        while (!(condition)) {                                                                     \
-            if (clock_monotonic_ms() > until_)                                                     \
-                fail_msg("this did not happen: %s", #condition);                                   \
-            (void)uv_run(smx_loop_uv((s)->loop), UV_RUN_ONCE);                                     \
-        }                                                                                          \
-    } while (0)
+#define site_until(s, condition) loop_until((s)->loop, condition)
 
 static int site_setup(void **state)
 {
@@ -54,8 +42,7 @@ static int site_setup(void **state)
     *state = s;
     if (s == NULL || smx_loop_new(NULL, &s->loop) != 0)
         return -1;
-    (void)uv_timer_init(smx_loop_uv(s->loop), &s->tick);
-    (void)uv_timer_start(&s->tick, site_on_tick, 10, 10);
+    loop_tick(s->loop, &s->tick);
     const sink_options options = {.listen = "127.0.0.1:0", .hostname = "sink.example"};
     if (sink_new(s->loop, &options, &s->sink, &p) != 0)
         return -1;

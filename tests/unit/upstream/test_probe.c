@@ -12,6 +12,7 @@
 
 #include "app/sink.h"
 #include "base/clock.h"
+#include "support/loop_until.h"
 #include "upstream/pool_internal.h"
 #include "upstream/probe.h"
 
@@ -41,25 +42,7 @@ typedef struct told {
     upstream_health health;
 } told;
 
-static void site_on_tick(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
-static void site_turn(site *s)
-{
-    (void)uv_run(smx_loop_uv(s->loop), UV_RUN_ONCE);
-}
-
-#define site_until(s, condition)                                                                   \
-    do {                                                                                           \
-        uint64_t until_ = clock_monotonic_ms() + 10000;                                            \
-        while (!(condition)) {                                                                     \
-            if (clock_monotonic_ms() > until_)                                                     \
-                fail_msg("this did not happen: %s", #condition);                                   \
-            site_turn(s);                                                                          \
-        }                                                                                          \
-    } while (0)
+#define site_until(s, condition) loop_until((s)->loop, condition)
 
 static void site_faults(site *s, const char *text)
 {
@@ -77,8 +60,7 @@ static int site_setup(void **state)
     *state = s;
     if (s == NULL || smx_loop_new(NULL, &s->loop) != 0)
         return -1;
-    (void)uv_timer_init(smx_loop_uv(s->loop), &s->tick);
-    (void)uv_timer_start(&s->tick, site_on_tick, 10, 10);
+    loop_tick(s->loop, &s->tick);
     const sink_options options = {.listen = "127.0.0.1:0", .hostname = "sink.example"};
     if (sink_new(s->loop, &options, &s->sink, &p) != 0)
         return -1;
@@ -117,7 +99,7 @@ static int site_teardown(void **state)
     upstream_free(s->u);
     sink_free(s->sink);
     uv_close((uv_handle_t *)&s->tick, NULL);
-    site_turn(s);
+    loop_turn(s->loop);
     smx_loop_free(s->loop);
     free(s);
     return 0;
@@ -245,7 +227,7 @@ static void probe__gives_way_to_a_message_that_waits(void **state)
         site_faults(s, faults[i]);
         site_begin(s, &t);
         for (size_t turn = 0; turn < 2 * i; turn++)
-            site_turn(s);
+            loop_turn(s->loop);
         site_faults(s, NULL);
         site_submit(s, &message);
         site_until(s, message.calls > 0 && t.calls > 0);
@@ -267,7 +249,7 @@ static void probe__a_closed_port_is_unreached(void **state)
     problem p = {0};
     site_open(s);
     assert_int_equal(sink_set_refusing(s->sink, true, &p), 0);
-    site_turn(s); /* the listener is closed in it */
+    loop_turn(s->loop); /* the listener is closed in it */
     site_probe(s, &t);
     assert_int_equal(t.outcome, SMX_OUTCOME_FAILED);
     assert_int_equal(t.phase, SMX_CLIENT_PHASE_CONNECT);
@@ -318,7 +300,7 @@ static void probe__is_given_up_when_cancelled(void **state)
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
         site_faults(s, faults[i]);
         site_begin(s, &t);
-        site_turn(s);
+        loop_turn(s->loop);
         if (t.calls == 0)
             assert_int_equal(upstream_attempt_cancel(t.attempt), 0);
         site_until(s, t.calls > 0);
@@ -334,7 +316,7 @@ static void probe__ends_with_its_pool(void **state)
     site_open(s);
     site_faults(s, "ehlo:stall");
     site_begin(s, &t);
-    site_turn(s);
+    loop_turn(s->loop);
     upstream_pool_close(s->pool, site_on_closed, s);
     upstream_pool_abort(s->pool);
     site_until(s, s->closed);
